@@ -1,0 +1,49 @@
+# Everything from a bare checkout: python3 (>= 3.11) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: front test test-fast lint format types bench notebooks peers clean
+
+front: $(VENV)/.front
+	$(BIN)/paretax front multi_mnist --overwrite --out runs/multi_mnist
+
+test: $(VENV)/.all
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(VENV)/.all
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+lint: $(VENV)/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+types: $(VENV)/.all
+	$(BIN)/basedpyright
+
+format: $(VENV)/.all
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.all
+	$(BIN)/python benchmarks/nash_vs_cvxpy.py
+
+notebooks: $(VENV)/.all
+	$(BIN)/python -m pytest tests/test_notebooks.py
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.front: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[data,viz]'
+	touch $@
+
+$(VENV)/.all: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all]'
+	touch $@ $(VENV)/.front
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

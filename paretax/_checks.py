@@ -1,0 +1,90 @@
+"""Checks of arguments: at once and in plain words; tracers are let through."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+__all__ = [
+    "check_count",
+    "check_losses",
+    "check_positive",
+    "check_preference",
+    "check_square",
+    "is_concrete",
+]
+
+
+def is_concrete(value) -> bool:
+    """Whether `value` can be read now, that is, is no tracer."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+def check_preference(preference: ArrayLike, name: str = "preference") -> Array:
+    """A non-negative vector that sums to 1, as an array of the default float type."""
+    p = jnp.asarray(preference, dtype=float)
+    if p.ndim != 1 or p.size == 0:
+        raise ValueError(
+            f"{name}: expected a vector of shape [m], one entry a task, got shape "
+            f"{p.shape}; for many preferences at once, jax.vmap over them."
+        )
+    if not is_concrete(p):
+        return p
+    values = np.asarray(p, dtype=np.float64)
+    if not np.all(np.isfinite(values)) or np.any(values < 0):
+        raise ValueError(
+            f"{name}: expected non-negative entries, got {values.tolist()}; "
+            "a preference is a point of the simplex."
+        )
+    if abs(values.sum() - 1.0) > 1e-4:
+        raise ValueError(
+            f"{name}: expected entries that sum to 1, got {values.tolist()} with sum "
+            f"{values.sum():.6g}; divide by the sum."
+        )
+    return p
+
+
+def check_positive(name: str, value: ArrayLike) -> ArrayLike:
+    """A positive finite number, unless it is a tracer."""
+    if is_concrete(value) and not (np.isfinite(value) and value > 0):
+        raise ValueError(f"{name}: expected a number above 0, got {value}.")
+    return value
+
+
+def check_count(name: str, value: object, least: int = 1) -> int:
+    """A Python integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(
+            f"{name}: expected an integer, got {type(value).__name__} ({value!r})."
+        )
+    if value < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value}.")
+    return int(value)
+
+
+def check_losses(losses) -> None:
+    """Losses are one array of shape [m]."""
+    shape = getattr(losses, "shape", None)
+    if shape is None:
+        raise ValueError(
+            "losses: expected one array of shape [m], one entry a task, got "
+            f"{type(losses).__name__}; stack them, as in jnp.stack([loss_a, loss_b])."
+        )
+    if len(shape) != 1 or shape[0] == 0:
+        raise ValueError(
+            f"losses: expected shape [m], one entry a task, got shape {tuple(shape)}; "
+            "return jnp.stack([loss_a, loss_b]), not their sum."
+        )
+
+
+def check_square(gram, num_tasks: int | None = None) -> None:
+    """A Gramian is m×m, for the m that was promised."""
+    shape = jnp.shape(gram)
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
+        raise ValueError(f"gram: expected shape [m, m], got {shape}.")
+    if num_tasks is not None and shape[0] != num_tasks:
+        raise ValueError(
+            f"gram: expected shape [{num_tasks}, {num_tasks}], got {shape}; "
+            "num_tasks must be the number of losses."
+        )

@@ -1,0 +1,195 @@
+"""Weightings and per-task transformations, as optax transformations on stacked gradients."""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from paretax._checks import check_count
+from paretax._jacobian import contract, gramian, keep_rows
+from paretax._jacobian import num_tasks as _num_tasks
+from paretax._shared import Shared, shared_mask
+from paretax._weighting import Weighting
+
+__all__ = ["combine", "per_task"]
+
+
+def combine(
+    weighting: Weighting,
+    num_tasks: int,
+    *,
+    shared: Shared = None,
+    weight_heads: bool = False,
+    precise: bool = False,
+) -> optax.GradientTransformationExtraArgs:
+    """Stacked task gradients J in, the one gradient Jᵀw out: the task axis ends here.
+
+    w = weighting(J Jᵀ), where J holds the shared leaves. The result is a gradient, never a
+    step: its sign and size belong to the optimizer that follows.
+
+    Args:
+      weighting: what makes m weights of the Gramian or of the losses.
+      num_tasks: m ≥ 1, the length of the leading axis of every leaf of the updates.
+      shared: which leaves enter the Gramian: None (all), a pytree of booleans, a prefix of
+        one, or a predicate on the key path.
+      weight_heads: what the leaves that are not shared get: the sum over tasks (False) or
+        the sum weighted by w (True).
+      precise: form the Gramian and solve for the weights in float64, in a program of
+        float32 too; the weights come back in float32.
+
+    Returns:
+      An optax transformation. Its `update(jac, state, params=None, *, losses=None,
+      active=None, **extra_args)` takes J with leaves [m, ...], the losses [m] for weightings
+      that ask for them, and a mask `active` [m] for batches without labels for some tasks:
+      those are left out exactly, their losses and rows may be NaN. With no task active the
+      direction is zero. The state is the weighting's: `optax.tree.get(state, "weights")`.
+      What expects updates that look like parameters (`optax.MultiSteps`,
+      `optax.apply_if_finite`) goes after `combine`, not around it.
+
+    Raises:
+      ValueError: `num_tasks` is no positive integer; while tracing, a leaf without a task
+        axis of that length, or `shared` that does not fit.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, paretax as px
+      >>> tx = optax.chain(px.combine(px.mgda(), num_tasks=2), optax.sgd(1.0))
+      >>> params = jnp.zeros(2)
+      >>> jac = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+      >>> updates, state = tx.update(jac, tx.init(params), params)
+      >>> updates.tolist(), optax.tree.get(state, "weights").tolist()
+      ([-0.5, -0.5], [0.5, 0.5])
+
+    Cost: m² + m multiply-adds a parameter, and the weighting's own; no memory beyond J.
+    """
+    m = check_count("num_tasks", num_tasks)
+    if not isinstance(weighting, Weighting):
+        raise ValueError(
+            f"weighting: expected a px.Weighting, got {type(weighting).__name__}; call its "
+            "factory, as in px.combine(px.nash_mtl(), num_tasks=3)."
+        )
+
+    def init(params):
+        del params
+        return weighting.init(m)
+
+    def update(jac, state, params=None, *, losses=None, active=None, **extra_args):
+        del params
+        _num_tasks(jac, m)
+        active = _check_active(active, m)
+        leaves, treedef = jax.tree.flatten(jac)
+        mask = shared_mask(shared, jac)
+        rows = leaves if active is None else [keep_rows(x, active) for x in leaves]
+        trunk = [leaf for leaf, keep in zip(rows, mask, strict=True) if keep]
+
+        scope = jax.enable_x64(True) if precise else contextlib.nullcontext()
+        with scope:
+            gram = None
+            if weighting.needs_gram(state) is not False:
+                gram = gramian(trunk, precise=precise)
+            weights, new_state = weighting.update(
+                gram, state, losses=losses, active=active, **extra_args
+            )
+            weights = weights.astype(
+                jnp.promote_types(jnp.float32, state.weights.dtype)
+            )
+            new_state = jax.tree.map(_as_before, new_state, state)
+        sums = (
+            jnp.ones_like(weights) if active is None else active.astype(weights.dtype)
+        )
+        heads = weights if weight_heads else sums
+        out = [
+            contract(weights if keep else heads, leaf)
+            for leaf, keep in zip(rows, mask, strict=True)
+        ]
+        return jax.tree.unflatten(treedef, out), new_state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def per_task(
+    tx: optax.GradientTransformation, num_tasks: int
+) -> optax.GradientTransformationExtraArgs:
+    """An optax transformation applied to each task's gradient, before `combine`.
+
+    Args:
+      tx: any transformation on parameters, as `optax.clip_by_global_norm(1.0)` or
+        `optax.ema(0.9)`. Each task has its own state, and its own random key.
+      num_tasks: m ≥ 1.
+
+    Returns:
+      An optax transformation on stacked gradients, leaves [m, ...], still stacked
+      afterwards. `active` [m] freezes the state of tasks without labels and zeroes their
+      rows. Other keyword arguments reach `tx` as they are.
+
+    Raises:
+      ValueError: `num_tasks` is no positive integer; a leaf without that task axis.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, paretax as px
+      >>> tx = px.per_task(optax.clip_by_global_norm(1.0), num_tasks=2)
+      >>> rows, _ = tx.update(jnp.array([[3.0, 4.0], [0.0, 0.5]]), tx.init(jnp.zeros(2)))
+      >>> [[round(x, 2) for x in row] for row in rows.tolist()]
+      [[0.6, 0.8], [0.0, 0.5]]
+
+    Cost: m times that of `tx`, vectorized; m copies of its state.
+    """
+    m = check_count("num_tasks", num_tasks)
+    tx = optax.with_extra_args_support(tx)
+
+    def init(params):
+        return split_state(tx.init(params), m)
+
+    def update(jac, state, params=None, *, active=None, **extra_args):
+        _num_tasks(jac, m)
+        active = _check_active(active, m)
+        if active is not None:
+            jac = jax.tree.map(lambda leaf: keep_rows(leaf, active), jac)
+
+        def one(row, row_state):
+            return tx.update(row, row_state, params, **extra_args)
+
+        updates, new_state = jax.vmap(one)(jac, state)
+        if active is not None:
+            updates = jax.tree.map(lambda leaf: keep_rows(leaf, active), updates)
+            new_state = jax.tree.map(
+                lambda new, old: _choose_rows(active, new, old), new_state, state
+            )
+        return updates, new_state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def split_state(state, num_copies: int):
+    """`num_copies` of a state on a leading axis; typed keys are split, not copied."""
+
+    def copies(leaf):
+        leaf = jnp.asarray(leaf)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            split = jax.vmap(lambda key: jax.random.split(key, num_copies), out_axes=1)
+            return split(leaf.reshape(-1)).reshape((num_copies, *leaf.shape))
+        return jnp.broadcast_to(leaf, (num_copies, *leaf.shape))
+
+    return jax.tree.map(copies, state)
+
+
+def _choose_rows(active, new, old):
+    return jnp.where(active.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
+
+
+def _check_active(active, m):
+    if active is None:
+        return None
+    active = jnp.asarray(active)
+    if active.shape != (m,) or active.dtype != bool:
+        raise ValueError(
+            f"active: expected a bool array of shape ({m},), got {active.dtype} of shape "
+            f"{active.shape}."
+        )
+    return active
+
+
+def _as_before(new, old):
+    if jnp.issubdtype(jnp.result_type(old), jax.dtypes.prng_key):
+        return new
+    return jnp.asarray(new, jnp.result_type(old))
