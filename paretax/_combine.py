@@ -1,4 +1,4 @@
-"""Weightings and per-task transformations, as optax transformations on stacked gradients."""
+"""Weightings and per-task transformations, as optax transformations on J."""
 
 import contextlib
 
@@ -25,31 +25,31 @@ def combine(
 ) -> optax.GradientTransformationExtraArgs:
     """Stacked task gradients J in, the one gradient Jᵀw out: the task axis ends here.
 
-    w = weighting(J Jᵀ), where J holds the shared leaves. The result is a gradient, never a
-    step: its sign and size belong to the optimizer that follows.
+    w = weighting(J Jᵀ), where J holds the shared leaves. The result is a gradient,
+    never a step: its sign and size belong to the optimizer that follows.
 
     Args:
       weighting: what makes m weights of the Gramian or of the losses.
       num_tasks: m ≥ 1, the length of the leading axis of every leaf of the updates.
-      shared: which leaves enter the Gramian: None (all), a pytree of booleans, a prefix of
-        one, or a predicate on the key path.
-      weight_heads: what the leaves that are not shared get: the sum over tasks (False) or
-        the sum weighted by w (True).
+      shared: which leaves enter the Gramian: None (all), a pytree of booleans, a prefix
+        of one, or a predicate on the key path.
+      weight_heads: what the leaves that are not shared get: the sum over tasks (False)
+        or the sum weighted by w (True).
       precise: form the Gramian and solve for the weights in float64, in a program of
         float32 too; the weights come back in float32.
 
     Returns:
       An optax transformation. Its `update(jac, state, params=None, *, losses=None,
-      active=None, **extra_args)` takes J with leaves [m, ...], the losses [m] for weightings
-      that ask for them, and a mask `active` [m] for batches without labels for some tasks:
-      those are left out exactly, their losses and rows may be NaN. With no task active the
-      direction is zero. The state is the weighting's: `optax.tree.get(state, "weights")`.
-      What expects updates that look like parameters (`optax.MultiSteps`,
-      `optax.apply_if_finite`) goes after `combine`, not around it.
+      active=None, **extra_args)` takes J with leaves [m, ...], the losses [m] for
+      weightings that ask for them, and a mask `active` [m] for batches without labels
+      for some tasks: those are left out exactly, their losses and rows may be NaN. With
+      no task active the direction is zero. The state is the weighting's:
+      `optax.tree.get(state, "weights")`. What expects updates that look like parameters
+      (`optax.MultiSteps`, `optax.apply_if_finite`) goes after `combine`, not around it.
 
     Raises:
-      ValueError: `num_tasks` is no positive integer; while tracing, a leaf without a task
-        axis of that length, or `shared` that does not fit.
+      ValueError: `num_tasks` is no positive integer; while tracing, a leaf without a
+        task axis of that length, or `shared` that does not fit.
 
     Example:
       >>> import jax.numpy as jnp, optax, paretax as px
@@ -65,16 +65,17 @@ def combine(
     m = check_count("num_tasks", num_tasks)
     if not isinstance(weighting, Weighting):
         raise ValueError(
-            f"weighting: expected a px.Weighting, got {type(weighting).__name__}; call its "
-            "factory, as in px.combine(px.nash_mtl(), num_tasks=3)."
+            f"weighting: expected a px.Weighting, got {type(weighting).__name__}; call "
+            "its factory, as in px.combine(px.nash_mtl(), num_tasks=3)."
         )
 
     def init(params):
         del params
         return weighting.init(m)
 
-    def update(jac, state, params=None, *, losses=None, active=None, **extra_args):
+    def update(updates, state, params=None, *, losses=None, active=None, **extra_args):
         del params
+        jac = updates
         _num_tasks(jac, m)
         active = _check_active(active, m)
         leaves, treedef = jax.tree.flatten(jac)
@@ -119,8 +120,8 @@ def per_task(
 
     Returns:
       An optax transformation on stacked gradients, leaves [m, ...], still stacked
-      afterwards. `active` [m] freezes the state of tasks without labels and zeroes their
-      rows. Other keyword arguments reach `tx` as they are.
+      afterwards. `active` [m] freezes the state of tasks without labels and zeroes
+      their rows. Other keyword arguments reach `tx` as they are.
 
     Raises:
       ValueError: `num_tasks` is no positive integer; a leaf without that task axis.
@@ -128,7 +129,8 @@ def per_task(
     Example:
       >>> import jax.numpy as jnp, optax, paretax as px
       >>> tx = px.per_task(optax.clip_by_global_norm(1.0), num_tasks=2)
-      >>> rows, _ = tx.update(jnp.array([[3.0, 4.0], [0.0, 0.5]]), tx.init(jnp.zeros(2)))
+      >>> state = tx.init(jnp.zeros(2))
+      >>> rows, state = tx.update(jnp.array([[3.0, 4.0], [0.0, 0.5]]), state)
       >>> [[round(x, 2) for x in row] for row in rows.tolist()]
       [[0.6, 0.8], [0.0, 0.5]]
 
@@ -140,7 +142,8 @@ def per_task(
     def init(params):
         return split_state(tx.init(params), m)
 
-    def update(jac, state, params=None, *, active=None, **extra_args):
+    def update(updates, state, params=None, *, active=None, **extra_args):
+        jac = updates
         _num_tasks(jac, m)
         active = _check_active(active, m)
         if active is not None:
@@ -183,8 +186,8 @@ def _check_active(active, m):
     active = jnp.asarray(active)
     if active.shape != (m,) or active.dtype != bool:
         raise ValueError(
-            f"active: expected a bool array of shape ({m},), got {active.dtype} of shape "
-            f"{active.shape}."
+            f"active: expected a bool array of shape ({m},), got {active.dtype} of "
+            f"shape {active.shape}."
         )
     return active
 

@@ -16,16 +16,17 @@ def shared_mask(shared: Shared, params: PyTree) -> list[bool]:
     """One boolean per leaf of `params`, in `jax.tree.leaves` order.
 
     Args:
-      shared: None (every leaf), a pytree of booleans with the structure of `params` or of a
-        prefix of it, or a predicate that is given each leaf's key path (a tuple of keys as
-        `jax.tree_util.tree_flatten_with_path` makes them).
+      shared: None (every leaf), a pytree of booleans with the structure of `params` or
+        of a prefix of it, or a predicate that is given each leaf's key path (a tuple of
+        keys as `jax.tree_util.tree_flatten_with_path` makes them).
       params: the tree that is asked about; only its structure matters.
 
     Returns:
       A list of booleans.
 
     Raises:
-      ValueError: not a prefix of `params`, a leaf that is not a boolean, or nothing shared.
+      ValueError: not a prefix of `params`, a leaf that is not a boolean, or nothing
+        shared.
 
     Example:
       >>> params = {"heads": [1.0, 2.0], "trunk": {"w": 3.0}}
@@ -60,6 +61,6 @@ def _broadcast(prefix: PyTree[bool], params: PyTree) -> list[bool]:
         return jax.tree.leaves(jax.tree.broadcast(prefix, params))
     except ValueError as error:
         raise ValueError(
-            "shared: expected a pytree of booleans with the structure of the parameters "
-            f"or of a prefix of them, got one that does not fit: {error}"
+            "shared: expected a pytree of booleans with the structure of the "
+            f"parameters or of a prefix of them, got one that does not fit: {error}"
         ) from error

@@ -54,8 +54,8 @@ class Weighting(NamedTuple):
 
     Attributes:
       init: `init(num_tasks) -> state`. Every state has the fields `weights` [m],
-        `converged` and `error` (scalars), so `optax.tree.get(state, "weights")` finds them
-        in any chain.
+        `converged` and `error` (scalars), so `optax.tree.get(state, "weights")` finds
+        them in any chain.
       update: `update(gram, state, *, losses=None, active=None, **extra_args) ->
         (weights, state)`. `gram` [m, m] may be None where `needs_gram(state)` is False;
         inactive tasks get the weight 0 and their memory is left as it is.
@@ -88,8 +88,8 @@ def check_num_tasks(num_tasks: object) -> int:
     if not isinstance(num_tasks, int):
         raise ValueError(
             "num_tasks: expected an integer, got a "
-            f"{type(num_tasks).__name__}. A weighting is no optax transformation by itself: "
-            "write px.combine(weighting, num_tasks=...) inside optax.chain."
+            f"{type(num_tasks).__name__}. A weighting is no optax transformation by "
+            "itself: write px.combine(weighting, num_tasks=...) inside optax.chain."
         )
     return check_count("num_tasks", num_tasks)
 
@@ -98,17 +98,17 @@ def stateless(fun: Callable[..., Weights | Solution]) -> Weighting:
     """A weighting from a function of the Gramian alone.
 
     Args:
-      fun: `fun(gram) -> weights` of shape [m], or a `Solution`, whose certificate is kept in
-        the state. If it has to serve batches with missing tasks, it takes a second argument:
-        `fun(gram, active)`, with `active` a bool array [m]; the rows and columns of inactive
-        tasks reach it as zeros, and their weights are set to 0.
+      fun: `fun(gram) -> weights` of shape [m], or a `Solution`, whose certificate is
+        kept in the state. If it has to serve batches with missing tasks, it takes a
+        second argument: `fun(gram, active)`, with `active` a bool array [m]; the rows
+        and columns of inactive tasks reach it as zeros, and their weights are set to 0.
 
     Returns:
       A `Weighting` whose state is a `WeightingState`.
 
     Raises:
-      ValueError: at update, a Gramian that is not m×m or is missing, or weights of another
-        shape than [m].
+      ValueError: at update, a Gramian that is not m×m or is missing, or weights of
+        another shape than [m].
 
     Example:
       >>> import jax.numpy as jnp, paretax as px
@@ -140,8 +140,8 @@ def from_losses(scalarization: Callable) -> Weighting:
     """The weighting w = ∂s/∂f of a scalarization s: no Gramian, one backward pass.
 
     Args:
-      scalarization: losses [m] to a scalar, as in `paretax.scalarizations`. To serve batches
-        with missing tasks it takes the keyword `active`.
+      scalarization: losses [m] to a scalar, as in `paretax.scalarizations`. To serve
+        batches with missing tasks it takes the keyword `active`.
 
     Returns:
       A `Weighting` with `needs_gram` False, so `combine(from_losses(s), m)` gives the
@@ -209,8 +209,8 @@ def check_gram(gram: Gramian | None, num_tasks: int) -> None:
     """A Gramian is there, and m×m."""
     if gram is None:
         raise ValueError(
-            "gram: expected the Gramian of the task gradients, got None; this weighting "
-            "needs one (needs_gram is True)."
+            "gram: expected the Gramian of the task gradients, got None; this "
+            "weighting needs one (needs_gram is True)."
         )
     check_square(gram, num_tasks)
 

@@ -28,9 +28,9 @@ def linear(preference: Weights | ArrayLike) -> Scalarization:
       preference: p, shape [m], non-negative, summing to 1.
 
     Returns:
-      `scalarize(losses, *, active=None)`: losses of shape [m] to a scalar. With `active`
-      (bool, shape [m]) the sum runs over the active tasks. The minimizers over all p trace
-      the convex part of the Pareto front only.
+      `scalarize(losses, *, active=None)`: losses of shape [m] to a scalar. With
+      `active` (bool, shape [m]) the sum runs over the active tasks. The minimizers over
+      all p trace the convex part of the Pareto front only.
 
     Raises:
       ValueError: p is not a vector, has a negative entry or does not sum to 1.
@@ -59,13 +59,14 @@ def tchebycheff(
 
     Args:
       preference: p, shape [m], non-negative, summing to 1.
-      ideal: z, scalar or shape [m], in units of the losses: at most the best loss of each
-        task. 0 suits losses that cannot be negative.
+      ideal: z, scalar or shape [m], in units of the losses: at most the best loss of
+        each task. 0 suits losses that cannot be negative.
 
     Returns:
-      `scalarize(losses, *, active=None)`: losses of shape [m] to a scalar, the maximum over
-      the active tasks (0 if none is). For p > 0 every Pareto-optimal point, convex front or
-      not, is the minimizer for some p. At a tie the derivative is shared equally.
+      `scalarize(losses, *, active=None)`: losses of shape [m] to a scalar, the maximum
+      over the active tasks (0 if none is). For p > 0 every Pareto-optimal point, convex
+      front or not, is the minimizer for some p. At a tie the derivative is shared
+      equally.
 
     Raises:
       ValueError: p is not a vector, has a negative entry or does not sum to 1.
@@ -77,8 +78,8 @@ def tchebycheff(
 
     Cost: 2m operations.
 
-    Reference: V. J. Bowman, "On the Relationship of the Tchebycheff Norm and the Efficient
-    Frontier of Multiple-Criteria Objectives", 1976; Miettinen 1999, §3.4.
+    Reference: V. J. Bowman, "On the Relationship of the Tchebycheff Norm and the
+    Efficient Frontier of Multiple-Criteria Objectives", 1976; Miettinen 1999, §3.4.
     """
     p = check_preference(preference)
 
@@ -100,11 +101,12 @@ def smooth_tchebycheff(
     Args:
       preference: p, shape [m], non-negative, summing to 1.
       ideal: z, scalar or shape [m], in units of the losses.
-      temperature: μ > 0, in units of the losses. s − maxᵢ pᵢ(fᵢ − zᵢ) lies in [0, μ log m].
+      temperature: μ > 0, in units of the losses. s − maxᵢ pᵢ(fᵢ − zᵢ) lies in [0, μ log
+        m].
 
     Returns:
-      `scalarize(losses, *, active=None)`: losses of shape [m] to a scalar, over the active
-      tasks (0 if none is). Smooth in the losses, and convex where they are.
+      `scalarize(losses, *, active=None)`: losses of shape [m] to a scalar, over the
+      active tasks (0 if none is). Smooth in the losses, and convex where they are.
 
     Raises:
       ValueError: p is not a vector, has a negative entry or does not sum to 1; μ ≤ 0.
@@ -118,8 +120,8 @@ def smooth_tchebycheff(
     Cost: m exponentials.
 
     Reference: Lin et al., "Smooth Tchebycheff Scalarization for Multi-Objective
-    Optimization", ICML 2024, arXiv:2402.19078, eq. 9 (not the form with the logarithm of
-    loss over nadir that its multi-task code uses).
+    Optimization", ICML 2024, arXiv:2402.19078, eq. 9 (not the form with the logarithm
+    of loss over nadir that its multi-task code uses).
     """
     p = check_preference(preference)
     mu = check_positive("temperature", temperature)
@@ -127,7 +129,7 @@ def smooth_tchebycheff(
     def scalarize(losses: Losses, *, active=None):
         distance = p * (_keep(losses, active, 0.0) - jnp.asarray(ideal)) / mu
         distance = _keep(distance, active, -jnp.inf)
-        return _none_active(mu * jax.nn.logsumexp(distance), active)
+        return _none_active(mu * jnp.asarray(jax.nn.logsumexp(distance)), active)
 
     return scalarize
 

@@ -13,12 +13,12 @@ def mgda() -> Weighting:
 
     The direction d = Jᵀw is the shortest vector in the convex hull of the gradients:
     gᵢᵀd ≥ ‖d‖² for every task, so −d descends for all of them, and d = 0 exactly at
-    Pareto-stationary points. Small gradients dominate it: a task whose gradient vanishes
-    takes all the weight.
+    Pareto-stationary points. Small gradients dominate it: a task whose gradient
+    vanishes takes all the weight.
 
     Returns:
-      A weighting on the Gramian; weights on the simplex of the active tasks. The state's
-      `error` and `converged` are `solvers.min_norm`'s.
+      A weighting on the Gramian; weights on the simplex of the active tasks. The
+      state's `error` and `converged` are `solvers.min_norm`'s.
 
     Example:
       >>> import jax.numpy as jnp, paretax as px
@@ -29,11 +29,11 @@ def mgda() -> Weighting:
 
     Cost: a few m×m factorizations; m backward passes a step.
 
-    Reference: J.-A. Désidéri, "Multiple-gradient descent algorithm (MGDA) for multiobjective
-    optimization", 2012; Sener & Koltun, "Multi-Task Learning as Multi-Objective
-    Optimization", NeurIPS 2018, arXiv:1810.04650. Departures: the problem is solved exactly
-    instead of by Frank–Wolfe steps; gradients are taken at the parameters, not at the shared
-    representation.
+    Reference: J.-A. Désidéri, "Multiple-gradient descent algorithm (MGDA) for
+    multiobjective optimization", 2012; Sener & Koltun, "Multi-Task Learning as
+    Multi-Objective Optimization", NeurIPS 2018, arXiv:1810.04650. Departures: the
+    problem is solved exactly instead of by Frank–Wolfe steps; gradients are taken at
+    the parameters, not at the shared representation.
     """
     return stateless(_weights)
 

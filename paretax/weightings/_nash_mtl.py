@@ -17,27 +17,31 @@ def nash_mtl(
     preference: Weights | ArrayLike | None = None,
     ridge: float = 0.0,
 ) -> Weighting:
-    """The Nash bargaining solution among tasks: w > 0 with K w = 1/w, element by element.
+    """The Nash bargaining solution among tasks: w > 0 with K w = 1/w, element by
+    element.
 
-    d = Jᵀw maximizes Σᵢ pᵢ log gᵢᵀd over a ball: each task gains in proportion, whatever the
-    units of its loss, and no task loses. Without `max_norm` the direction has the norm √m
-    however long the gradients are (wᵀKw = m), so where gradients are large the weights are
-    small: that is right, and the learning rate acts on a step of known length.
+    d = Jᵀw maximizes Σᵢ pᵢ log gᵢᵀd over a ball: each task gains in proportion,
+    whatever the units of its loss, and no task loses. Without `max_norm` the direction
+    has the norm √m however long the gradients are (wᵀKw = m), so where gradients are
+    large the weights are small: that is right, and the learning rate acts on a step of
+    known length.
 
     Args:
       max_norm: the direction is shortened to this norm, in the norm of the shared
-        parameters; > 0, or None to leave √m. The paper's code uses 1. For m ≥ 2 an exact
-        solution is always shortened, so the direction's norm is then exactly `max_norm`.
-      preference: bargaining power p, shape [m], positive, summing to 1; None is 1/m each.
-        Solves K w = m p/w.
+        parameters; > 0, or None to leave √m. The paper's code uses 1. For m ≥ 2 an
+        exact solution is always shortened, so the direction's norm is then exactly
+        `max_norm`.
+      preference: bargaining power p, shape [m], positive, summing to 1; None is 1/m
+        each. Solves K w = m p/w.
       ridge: ≥ 0, added to the diagonal of the cosine matrix: a bargain then exists at
         Pareto-stationary points too. 0 is the method.
 
     Returns:
       A weighting on the Gramian with strictly positive weights; rescaling a
-      task's loss rescales its weight inversely and leaves the direction as it was. Where no
-      bargain exists (a Pareto-stationary point, a task with zero gradient) the weights are
-      finite, and the state has `converged` False and the size of the `error`.
+      task's loss rescales its weight inversely and leaves the direction as it was.
+      Where no bargain exists (a Pareto-stationary point, a task with zero gradient) the
+      weights are finite, and the state has `converged` False and the size of the
+      `error`.
 
     Raises:
       ValueError: `max_norm` ≤ 0, `ridge` < 0, or p is not positive with sum 1.
@@ -53,11 +57,11 @@ def nash_mtl(
     Cost: about ten m×m factorizations; m backward passes a step.
 
     Reference: Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022,
-    arXiv:2202.01017. Departures: the equation is solved exactly by Newton's method on its
-    convex potential, where the paper takes up to 20 steps of a concave-convex procedure and
-    keeps the last answer if the solver fails; `max_norm` shortens the weights, so with
-    `combine(..., weight_heads=True)` heads are shortened too, where the official code clips
-    shared parameters only.
+    arXiv:2202.01017. Departures: the equation is solved exactly by Newton's method on
+    its convex potential, where the paper takes up to 20 steps of a concave-convex
+    procedure and keeps the last answer if the solver fails; `max_norm` shortens the
+    weights, so with `combine(..., weight_heads=True)` heads are shortened too, where
+    the official code clips shared parameters only.
     """
     if max_norm is not None:
         check_positive("max_norm", max_norm)
@@ -66,8 +70,8 @@ def nash_mtl(
     power = None if preference is None else check_preference(preference)
     if power is not None and is_concrete(power) and not bool(jnp.all(power > 0)):
         raise ValueError(
-            f"preference: expected positive entries, got {power.tolist()}; a task without "
-            "bargaining power belongs outside the bargain (see active=)."
+            f"preference: expected positive entries, got {power.tolist()}; a task "
+            "without bargaining power belongs outside the bargain (see active=)."
         )
 
     def weights(gram, active=None):
