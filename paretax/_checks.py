@@ -1,8 +1,8 @@
 """Checks of arguments: at once and in plain words; tracers are let through."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
@@ -18,7 +18,7 @@ __all__ = [
 
 def is_concrete(value) -> bool:
     """Whether `value` can be read now, that is, is no tracer."""
-    return not isinstance(value, jax.core.Tracer)
+    return not isinstance(value, Tracer)
 
 
 def check_preference(preference: ArrayLike, name: str = "preference") -> Array:
@@ -45,7 +45,7 @@ def check_preference(preference: ArrayLike, name: str = "preference") -> Array:
     return p
 
 
-def check_positive(name: str, value: ArrayLike) -> ArrayLike:
+def check_positive(name: str, value: float | Array) -> float | Array:
     """A positive finite number, unless it is a tracer."""
     if is_concrete(value) and not (np.isfinite(value) and value > 0):
         raise ValueError(f"{name}: expected a number above 0, got {value}.")

@@ -129,7 +129,7 @@ def smooth_tchebycheff(
     def scalarize(losses: Losses, *, active=None):
         distance = p * (_keep(losses, active, 0.0) - jnp.asarray(ideal)) / mu
         distance = _keep(distance, active, -jnp.inf)
-        return _none_active(mu * jnp.asarray(jax.nn.logsumexp(distance)), active)
+        return _none_active(jnp.asarray(mu * jax.nn.logsumexp(distance)), active)
 
     return scalarize
 
