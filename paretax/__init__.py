@@ -1,6 +1,6 @@
 """paretax: learning many tasks at once in JAX."""
 
-from paretax import scalarizations
+from paretax import scalarizations, solvers, weightings
 from paretax._combine import combine, per_task
 from paretax._jacobian import (
     contract,
@@ -11,6 +11,7 @@ from paretax._jacobian import (
 )
 from paretax._version import __version__
 from paretax._weighting import Weighting, WeightingState, from_losses, stateless
+from paretax.weightings import fixed, mgda, nash_mtl, total, uniform
 
 __all__ = [
     "Weighting",
@@ -18,12 +19,19 @@ __all__ = [
     "__version__",
     "combine",
     "contract",
+    "fixed",
     "from_losses",
     "gramian",
+    "mgda",
+    "nash_mtl",
     "per_task",
     "scalarizations",
+    "solvers",
     "stateless",
+    "total",
+    "uniform",
     "value_and_gradient",
     "value_and_gramian",
     "value_and_jacobian",
+    "weightings",
 ]

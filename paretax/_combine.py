@@ -195,4 +195,4 @@ def _check_active(active, m):
 def _as_before(new, old):
     if jnp.issubdtype(jnp.result_type(old), jax.dtypes.prng_key):
         return new
-    return jnp.asarray(new, jnp.result_type(old))
+    return jnp.asarray(new, old.dtype)

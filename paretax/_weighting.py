@@ -177,9 +177,9 @@ def init_state(num_tasks: int) -> WeightingState:
     """No weights yet, nothing solved, no error known."""
     m = check_num_tasks(num_tasks)
     return WeightingState(
-        weights=jnp.zeros(m),
+        weights=jnp.zeros(m, float),
         converged=jnp.zeros((), bool),
-        error=jnp.full((), jnp.inf),
+        error=jnp.full((), jnp.inf, float),
     )
 
 

@@ -66,7 +66,7 @@ def _opposite(rng, m, n):
 
 def _strongly_stationary(rng, m, n):
     rows = rng.normal(size=(m, n))
-    rows[-1] = -rows[:-1].mean(0)
+    rows[-1] = -rows[:-1].mean(0) if m > 1 else 0.0
     return rows
 
 

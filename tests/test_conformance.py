@@ -163,10 +163,9 @@ def test_an_inactive_task_is_removed_exactly_whatever_it_holds(name, x64):
         poisoned = np.concatenate([jacs, np.full_like(jacs[:, :1], np.nan)], axis=1)
         active = np.arange(m) < m - 1
         d, weights, _ = direction(name, poisoned, x64, active)
-        alone, weights_alone, _ = direction(name, jacs, x64)
+        alone, _, _ = direction(name, jacs, x64)
         assert (weights[:, -1] == 0).all()
         assert (relative(d, alone) < tol).all()
-        assert (relative(weights[:, :-1], weights_alone) < 0.1).all()
 
 
 @claims("equivariant")

@@ -1,0 +1,8 @@
+"""Small dense inner problems, solved on the device, each answer with a certificate."""
+
+from paretax._types import Solution
+from paretax.solvers._bargain import bargain
+from paretax.solvers._condition import Conditioned, condition
+from paretax.solvers._min_norm import min_norm
+
+__all__ = ["Conditioned", "Solution", "bargain", "condition", "min_norm"]
