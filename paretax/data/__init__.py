@@ -1,0 +1,13 @@
+"""Real multi-task data: builders for tensorflow-datasets, and arrays to train on."""
+
+from paretax.data._registry import (
+    Dataset,
+    Split,
+    info,
+    load,
+    names,
+    prepare,
+    status,
+)
+
+__all__ = ["Dataset", "Split", "info", "load", "names", "prepare", "status"]
