@@ -140,7 +140,9 @@ def per_task(
     tx = optax.with_extra_args_support(tx)
 
     def init(params):
-        return split_state(tx.init(params), m)
+        state = tx.init(params)
+        stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * m), state)
+        return split_keys(stacked, m)
 
     def update(updates, state, params=None, *, active=None, **extra_args):
         jac = updates
@@ -163,17 +165,18 @@ def per_task(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def split_state(state, num_copies: int):
-    """`num_copies` of a state on a leading axis; typed keys are split, not copied."""
+def split_keys(state, num_copies: int):
+    """A state with a leading axis of copies, each with typed keys of its own."""
 
-    def copies(leaf):
-        leaf = jnp.asarray(leaf)
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            split = jax.vmap(lambda key: jax.random.split(key, num_copies), out_axes=1)
-            return split(leaf.reshape(-1)).reshape((num_copies, *leaf.shape))
-        return jnp.broadcast_to(leaf, (num_copies, *leaf.shape))
+    def split(leaf):
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return leaf
+        numbers = jnp.arange(num_copies)
+        flat = leaf.reshape(num_copies, -1)
+        fold = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)))
+        return fold(flat, numbers).reshape(leaf.shape)
 
-    return jax.tree.map(copies, state)
+    return jax.tree.map(split, state)
 
 
 def _choose_rows(active, new, old):

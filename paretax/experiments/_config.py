@@ -1,0 +1,114 @@
+"""All that a run depends on besides its task."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import optax
+
+from paretax import ensembles, scalarizations
+from paretax._checks import check_count, check_positive
+
+__all__ = ["FrontConfig", "optimizer", "preferences", "scalarization"]
+
+_SCALARIZATIONS = {
+    "linear": scalarizations.linear,
+    "tchebycheff": scalarizations.tchebycheff,
+    "smooth-tchebycheff": scalarizations.smooth_tchebycheff,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontConfig:
+    """How a front is trained.
+
+    Raises:
+      ValueError: a size below 1, a rate that is not positive, a margin outside [0, 1),
+        a strength outside [0, 1].
+
+    Example:
+      >>> from paretax import experiments
+      >>> experiments.FrontConfig(members=5).members
+      5
+    """
+
+    members: int = 8
+    """Models on the front, one preference each; at least 2."""
+    epochs: int = 12
+    """Passes over the training data, each member in its own order."""
+    batch_size: int = 64
+    """Examples a member sees a step."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """SGD with momentum 0.9, or Adam; either with cosine decay to 0."""
+    learning_rate: float = 0.1
+    """The first learning rate."""
+    scalarization: Literal["linear", "tchebycheff", "smooth-tchebycheff"] = "linear"
+    """What turns a member's losses into its objective."""
+    coupling: Literal["neighbor", "distance", "none"] = "neighbor"
+    """Who hands parameters to whom after each step."""
+    coupling_strength: float = 0.5
+    """For neighbor: the share that comes from the neighbors at first, in [0, 1]."""
+    coupling_fade: float = 0.15
+    """For neighbor: it falls by 1/e in each such share of all steps; 0: never."""
+    margin: float = 0.1
+    """Preferences keep this share of the uniform one, so that no task is untrained."""
+    seed: int = 0
+    """Initial parameters and the order of examples."""
+
+    def __post_init__(self):
+        check_count("members", self.members, 2)
+        for name in ("epochs", "batch_size"):
+            check_count(name, getattr(self, name))
+        check_positive("learning_rate", self.learning_rate)
+        for name in ("coupling_strength", "margin"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}: expected a number in [0, 1], got {value}.")
+        if not self.coupling_fade >= 0:
+            raise ValueError(
+                f"coupling_fade: expected a number of at least 0, got "
+                f"{self.coupling_fade}."
+            )
+
+
+def preferences(config: FrontConfig, num_tasks: int):
+    """The members' preferences [k, m]: an even grid for two tasks, else random."""
+    if num_tasks == 2:
+        grid = ensembles.das_dennis(2, config.members - 1)
+        grid = grid[grid[:, 0].argsort(descending=True)]
+    else:
+        key = jax.random.fold_in(jax.random.key(config.seed), 1)
+        grid = ensembles.uniform_simplex(key, config.members, num_tasks)
+    return (1 - config.margin) * grid + config.margin / num_tasks
+
+
+def scalarization(config: FrontConfig):
+    """The scalarization's factory."""
+    return _SCALARIZATIONS[config.scalarization]
+
+
+def optimizer(
+    config: FrontConfig, num_steps: int, grid
+) -> optax.GradientTransformation:
+    """Each member's optimizer, then the transfer among members."""
+    rate = optax.cosine_decay_schedule(config.learning_rate, num_steps)
+    if config.optimizer == "sgd":
+        own = optax.sgd(rate, momentum=0.9)
+    else:
+        own = optax.adam(rate)
+    return optax.chain(
+        ensembles.per_member(own, config.members),
+        ensembles.transfer(_coupling(config, num_steps, grid)),
+    )
+
+
+def _coupling(config, num_steps, grid):
+    if config.coupling == "none":
+        return ensembles.no_coupling()
+    if config.coupling == "distance":
+        return ensembles.distance_coupling()
+    strength = config.coupling_strength
+    if config.coupling_fade > 0:
+        decay = max(1, round(config.coupling_fade * num_steps))
+        strength = optax.exponential_decay(strength, decay, 0.36787944117144233)
+    return ensembles.neighbor_coupling(grid, strength=strength)

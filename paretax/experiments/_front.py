@@ -1,0 +1,200 @@
+"""A front of models in one run: train, checkpoint, resume, report."""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from paretax import metrics
+from paretax.experiments import _checkpoint
+from paretax.experiments._config import FrontConfig, preferences
+from paretax.experiments._folder import open_folder
+from paretax.experiments._progress import progress_bar
+from paretax.experiments._report import write_report
+from paretax.experiments._task import Task, check_task
+from paretax.experiments._train import (
+    TrainState,
+    check_finite,
+    evaluator,
+    initial_state,
+    trainer,
+)
+
+__all__ = ["Front", "front"]
+
+_SPLITS = ("train", "validation", "test")
+
+
+class Front(NamedTuple):
+    """A trained front.
+
+    Attributes:
+      preferences: shape [k, m].
+      params: parameters of all members, leaves [k, ...].
+      report: what front.json holds.
+      folder: the run folder, or None.
+    """
+
+    preferences: Float[Array, "k m"]
+    params: PyTree[Float[Array, "k ..."]]
+    report: dict[str, Any]
+    folder: Path | None
+
+
+class _Run(NamedTuple):
+    """What a run needs besides its state."""
+
+    task: Task
+    config: FrontConfig
+    grid: Float[Array, "k m"]
+    data: dict[str, PyTree]
+    epoch: Any
+    evaluate: dict[str, Any]
+
+
+def front(
+    task: Task,
+    config: FrontConfig | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Front:
+    """Train k members, one preference each, as one compiled program.
+
+    Each step every member takes the gradient of its scalarized losses on a mini-batch
+    of its own, steps its own optimizer, and takes a share of its neighbors' parameters
+    (`ensembles.transfer`).
+
+    Args:
+      task: losses, parameters and data.
+      config: a `FrontConfig`; None for the defaults.
+      out: the run folder: config.json, checkpoints/, front.json and, with the extra
+        `viz`, front.png. None keeps everything in memory.
+      resume: go on with the run in `out` from its newest checkpoint. The result is that
+        of the uninterrupted run, bit for bit on one machine, times excepted.
+      overwrite: replace the run that is in `out`.
+      progress: show a bar with losses and hypervolume.
+
+    Returns:
+      A `Front`.
+
+    Raises:
+      ValueError: a fault of the task, named; a run in `out` of another configuration.
+      FileExistsError: `out` exists and is neither to be resumed nor overwritten.
+      NonFiniteLossError: a member's loss is NaN or infinite; names the member.
+
+    Example:
+      >>> import jax.numpy as jnp, numpy as np
+      >>> from paretax import experiments
+      >>> x = np.linspace(-1, 1, 64, dtype=np.float32)
+      >>> task = experiments.Task(
+      ...     name="two lines", init=lambda key: jnp.zeros(2),
+      ...     losses=lambda p, x: jnp.stack([jnp.mean((p[0] + p[1] * x - y) ** 2)
+      ...                                    for y in (1 - x, 1 + x)]),
+      ...     scores=None, train=x, validation=x, test=x,
+      ...     task_names=("falling", "rising"), reference=(2.0, 2.0))
+      >>> config = experiments.FrontConfig(members=3, epochs=5, batch_size=16)
+      >>> result = experiments.front(task, config)
+      >>> round(result.report["hypervolume"]["test"][-1], 1)
+      2.9
+
+    Cost: k gradients a step.
+    """
+    config = config or FrontConfig()
+    m = check_task(task)
+    if resume and out is None:
+        raise ValueError("out: expected the folder of the run to resume, got None.")
+    folder = None if out is None else Path(out)
+    started = time.time()
+    if folder is not None:
+        open_folder(folder, task.name, config, resume=resume, overwrite=overwrite)
+    run, state = _prepare(task, config, preferences(config, m))
+    if folder is None:
+        state, curves = _train(run, state, _no_curves(), None, progress)
+    else:
+        with _checkpoint.manager(folder) as kept:
+            found = _checkpoint.restore(kept, state) if resume else None
+            state, curves = found or (state, _no_curves())
+            state, curves = _train(run, state, curves, kept, progress)
+    report = _report(run, state, curves, time.time() - started)
+    if folder is not None:
+        write_report(folder, report)
+    return Front(run.grid, state.params, report, folder)
+
+
+def _prepare(task, config, grid):
+    data = {split: jax.tree.map(jnp.asarray, getattr(task, split)) for split in _SPLITS}
+    examples = {split: len(jax.tree.leaves(rows)[0]) for split, rows in data.items()}
+    steps = examples["train"] // min(config.batch_size, examples["train"])
+    num_steps = steps * config.epochs
+    run = _Run(
+        task,
+        config,
+        grid,
+        data,
+        trainer(task, config, grid, examples["train"], num_steps),
+        {split: evaluator(task, count) for split, count in examples.items()},
+    )
+    return run, initial_state(task, config, grid, num_steps)
+
+
+def _no_curves():
+    return {"train_loss": [], "hypervolume": {"validation": [], "test": []}}
+
+
+def _train(run, state: TrainState, curves, kept, progress):
+    epochs = run.config.epochs
+    done = int(state.epoch)
+    with progress_bar(run.task.task_names, epochs, done, progress) as show:
+        for epoch in range(done + 1, epochs + 1):
+            state, losses = run.epoch(state, run.data["train"])
+            check_finite(np.asarray(losses), run.grid, epoch)
+            curves["train_loss"].append(np.asarray(losses).tolist())
+            for split, values in curves["hypervolume"].items():
+                values.append(_hypervolume(run, state, split))
+            if kept is not None:
+                _checkpoint.save(kept, epoch, state, curves)
+            show(np.asarray(losses), curves["hypervolume"]["validation"][-1])
+    return state, curves
+
+
+def _hypervolume(run, state, split):
+    losses = run.evaluate[split](state.params, run.data[split]).loss
+    if len(run.task.reference) > 3:
+        return None
+    return float(metrics.hypervolume(losses, jnp.asarray(run.task.reference)))
+
+
+def _report(run, state, curves, seconds):
+    members = [
+        {"preference": np.asarray(row, np.float64).round(6).tolist()}
+        for row in run.grid
+    ]
+    for split in _SPLITS:
+        scores = run.evaluate[split](state.params, run.data[split])
+        for i, member in enumerate(members):
+            member[split] = {
+                "loss": _named(run.task, scores.loss[i]),
+                "accuracy": None
+                if scores.accuracy is None
+                else _named(run.task, scores.accuracy[i]),
+            }
+    return {
+        "task": run.task.name,
+        "task_names": list(run.task.task_names),
+        "members": members,
+        "hypervolume": {"reference": list(run.task.reference), **curves["hypervolume"]},
+        "train_loss": curves["train_loss"],
+        "config": run.config.__dict__,
+        "seconds": round(seconds, 1),
+    }
+
+
+def _named(task, values):
+    return dict(zip(task.task_names, np.asarray(values).tolist(), strict=True))

@@ -1,0 +1,152 @@
+"""An epoch as one compiled program: k members, each with its own mini-batches."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from paretax.experiments._config import FrontConfig, optimizer, scalarization
+from paretax.experiments._task import Task
+
+__all__ = [
+    "NonFiniteLossError",
+    "Scores",
+    "TrainState",
+    "check_finite",
+    "evaluator",
+    "initial_state",
+    "trainer",
+]
+
+_CHUNK = 2048
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A member's loss became NaN or infinite; the message names the member."""
+
+
+class TrainState(NamedTuple):
+    """All that the rest of a run depends on; what a checkpoint holds."""
+
+    params: PyTree[Float[Array, "k ..."]]
+    optimizer: Any
+    epoch: Int[Array, ""]
+
+
+class Scores(NamedTuple):
+    """Means over a split: losses [k, m], and scores [k, m] or None."""
+
+    loss: Float[Array, "k m"]
+    accuracy: Float[Array, "k m"] | None
+
+
+def initial_state(task: Task, config: FrontConfig, grid, num_steps: int) -> TrainState:
+    """One initialization, copied to every member."""
+    params = task.init(jax.random.key(config.seed))
+    members = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (config.members, *leaf.shape)).copy(),
+        params,
+    )
+    state = optimizer(config, num_steps, grid).init(members)
+    return TrainState(members, state, jnp.zeros((), jnp.int32))
+
+
+def trainer(
+    task: Task, config: FrontConfig, grid, examples: int, num_steps: int
+) -> Callable[[TrainState, PyTree], tuple[TrainState, Float[Array, "k m"]]]:
+    """`epoch(state, train) -> (state, mean losses [k, m])`, compiled, state donated.
+
+    Each member sees every example once an epoch, in an order that depends on the seed,
+    the epoch and the member only; the examples that do not fill a batch are left out.
+    """
+    batch_size = min(config.batch_size, examples)
+    steps = examples // batch_size
+    tx = optimizer(config, num_steps, grid)
+    make = scalarization(config)
+
+    def gradient(params, preference, batch):
+        def objective(p):
+            losses = task.losses(p, batch)
+            return make(preference)(losses), losses
+
+        return jax.grad(objective, has_aux=True)(params)
+
+    def order(key):
+        shuffled = jax.random.permutation(key, examples)[: steps * batch_size]
+        return shuffled.reshape(steps, batch_size)
+
+    def epoch(state, train):
+        key = jax.random.fold_in(jax.random.key(config.seed), state.epoch + 2)
+        orders = jax.vmap(order)(jax.random.split(key, config.members))
+
+        def step(carry, rows):
+            params, opt_state, total = carry
+
+            def member(args):
+                own, preference, row = args
+                batch = jax.tree.map(lambda leaf: leaf[row], train)
+                return gradient(own, preference, batch)
+
+            gradients, losses = jax.lax.map(member, (params, grid, rows))
+            updates, opt_state = tx.update(gradients, opt_state, params)
+            params = optax.apply_updates(params, updates)
+            return (params, opt_state, total + losses), None
+
+        total = jnp.zeros(grid.shape)
+        start = (state.params, state.optimizer, total)
+        (params, opt_state, total), _ = jax.lax.scan(
+            step, start, jnp.swapaxes(orders, 0, 1)
+        )
+        return TrainState(params, opt_state, state.epoch + 1), total / steps
+
+    return jax.jit(epoch, donate_argnums=0)
+
+
+def evaluator(task: Task, examples: int) -> Callable[[PyTree, PyTree], Scores]:
+    """`evaluate(params, split) -> Scores` on a split of that length, compiled.
+
+    Means over equal chunks and a last shorter one, weighted by their lengths.
+    """
+    chunk = min(_CHUNK, examples)
+    whole = examples // chunk * chunk
+
+    def means(params, batch):
+        scores = task.scores(params, batch) if task.scores else None
+        return Scores(task.losses(params, batch), scores)
+
+    def member(params, split):
+        def body(total, chunked):
+            return jax.tree.map(jnp.add, total, means(params, chunked)), None
+
+        chunks = jax.tree.map(
+            lambda leaf: leaf[:whole].reshape(-1, chunk, *leaf.shape[1:]), split
+        )
+        first = jax.tree.map(lambda leaf: leaf[0], chunks)
+        shapes = jax.eval_shape(means, params, first)
+        zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        total, _ = jax.lax.scan(body, zero, chunks)
+        if whole == examples:
+            return jax.tree.map(lambda t: t * chunk / examples, total)
+        rest = means(params, jax.tree.map(lambda leaf: leaf[whole:], split))
+        return jax.tree.map(
+            lambda t, r: (t * chunk + r * (examples - whole)) / examples, total, rest
+        )
+
+    def evaluate(params, split):
+        return jax.lax.map(lambda own: member(own, split), params)
+
+    return jax.jit(evaluate)
+
+
+def check_finite(losses, grid, epoch: int) -> None:
+    """Raises NonFiniteLossError that names the members whose losses are not finite."""
+    bad = [i for i, row in enumerate(losses) if not jnp.isfinite(row).all()]
+    if bad:
+        named = ", ".join(f"member {i} (preference {grid[i].tolist()})" for i in bad)
+        raise NonFiniteLossError(
+            f"the losses of {named} are not finite in epoch {epoch}; lower "
+            "learning_rate. The checkpoint of the epoch before is kept."
+        )
