@@ -31,7 +31,7 @@ class Coupling(NamedTuple):
     """
 
     init: Callable[[PyTree], Any]
-    update: Callable[[PyTree, Any], tuple[Float[Array, "k k"], Any]]
+    update: Callable[[PyTree, Any], tuple[Float[Array, "k k"] | None, Any]]
 
 
 def no_coupling() -> Coupling:
@@ -44,14 +44,15 @@ def no_coupling() -> Coupling:
       >>> import jax.numpy as jnp
       >>> from paretax import ensembles
       >>> rule = ensembles.no_coupling()
-      >>> rule.update(jnp.zeros((2, 3)), rule.init(jnp.zeros((2, 3))))[0].tolist()
-      [[1.0, 0.0], [0.0, 1.0]]
+      >>> rule.update(jnp.zeros((2, 3)), rule.init(jnp.zeros((2, 3))))
+      (None, ())
 
     Cost: none.
     """
 
     def update(params, state):
-        return jnp.eye(_num_members(params)), state
+        del params
+        return None, state
 
     return Coupling(lambda params: (), update)
 
@@ -118,7 +119,8 @@ def neighbor_coupling(
 
     Args:
       preferences: shape [k, m]; rows non-negative, summing to 1, no two the same.
-      strength: a in [0, 1], or a schedule: step (from 0) to a, as in optax.
+      strength: a in [0, 1], or a schedule: step (from 0) to a, as in optax, whose
+        values are clipped to [0, 1].
       bandwidth: > 0, in units of the smallest distance of two preferences.
 
     Returns:
@@ -156,7 +158,7 @@ def neighbor_coupling(
     def update(params, step):
         del params
         share = strength(step) if callable(strength) else strength
-        share = jnp.asarray(share, kernel.dtype)
+        share = jnp.clip(jnp.asarray(share, kernel.dtype), 0.0, 1.0)
         return (1 - share) * jnp.eye(len(grid)) + share * kernel, step + 1
 
     return Coupling(init, update)
@@ -186,9 +188,9 @@ def distance_coupling() -> Coupling:
       >>> rule = ensembles.distance_coupling()
       >>> far, near = jnp.array([[0.0], [4.0]]), jnp.array([[0.0], [3.0]])
       >>> _, state = rule.update(far, rule.init(far))
-      >>> rule.update(near, state)[0].tolist()
-      [[0.800000011920929, 0.19999998807907104], [0.19999998807907104,
-      0.800000011920929]]
+      >>> matrix, _ = rule.update(near, state)
+      >>> [[round(x, 3) for x in row] for row in matrix.tolist()]
+      [[0.8, 0.2], [0.2, 0.8]]
 
     Cost: k² distances of whole members a step.
 

@@ -91,6 +91,9 @@ def transfer(
         mask = shared_mask(shared, params)
         finite = _finite(params, k)
         matrix, inner = coupling.update(_chosen(params, mask), state.coupling)
+        if matrix is None or k == 1:
+            new = TransferState(jnp.eye(k), finite, state.steps + 1, inner)
+            return updates, new
         matrix = _isolate(jax.lax.stop_gradient(matrix), finite)
         leaves, treedef = jax.tree.flatten(updates)
         mixed = [

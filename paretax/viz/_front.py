@@ -65,12 +65,11 @@ def front(report: Mapping[str, Any]) -> Figure:
 def png(figure: Figure) -> bytes:
     """A figure as a PNG file, 150 dots an inch.
 
-        Example:
-          >>> from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-          >>> from paretax import viz
-          >>> viz.png(Figure())[1:4]
-          b'PNG'
+    Example:
+      >>> from matplotlib.figure import Figure
+      >>> from paretax import viz
+      >>> viz.png(Figure())[1:4]
+      b'PNG'
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
