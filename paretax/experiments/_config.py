@@ -34,7 +34,7 @@ class FrontConfig:
 
     members: int = 8
     """Models on the front, one preference each; at least 2."""
-    epochs: int = 12
+    epochs: int = 8
     """Passes over the training data, each member in its own order."""
     batch_size: int = 64
     """Examples a member sees a step."""
@@ -48,7 +48,7 @@ class FrontConfig:
     """Who hands parameters to whom after each step."""
     coupling_strength: float = 0.5
     """For neighbor: the share that comes from the neighbors at first, in [0, 1]."""
-    coupling_fade: float = 0.15
+    coupling_fade: float = 0.05
     """For neighbor: it falls by 1/e in each such share of all steps; 0: never."""
     margin: float = 0.1
     """Preferences keep this share of the uniform one, so that no task is untrained."""

@@ -55,8 +55,10 @@ def hypervolume(
         )
     if y.shape[0] == 0:
         return jnp.zeros((), y.dtype)
+    known = ~(jnp.any(jnp.isnan(y)) | jnp.any(jnp.isnan(r)))
     y = jnp.minimum(y, r)  # a point at the reference in one objective has no volume
-    return (_length, _area, _volume)[r.shape[0] - 1](y, r)
+    volume = (_length, _area, _volume)[r.shape[0] - 1](y, r)
+    return jnp.where(known, volume, jnp.nan)
 
 
 def _length(y, r):

@@ -89,7 +89,8 @@ def bargain(
         power = _check_power(preference, gram)
         ridged = gram + ridge * jnp.diag(jnp.diagonal(gram))
         fixed, fixed_power = jax.lax.stop_gradient((ridged, power))
-        found, steps = _solve(fixed, fixed_power, alpha)
+        plain = preference is None and alpha == 1
+        found, steps = _solve(fixed, fixed_power, alpha, plain)
         finite = jnp.all(jnp.isfinite(fixed)) & jnp.all(jnp.isfinite(fixed_power))
         found = jnp.where(finite, found, jnp.nan)
         error = _certificate(fixed, fixed_power, found, alpha)
@@ -106,8 +107,8 @@ class _Newton(NamedTuple):
     going: Bool[Array, ""]
 
 
-def _solve(gram, power, alpha):
-    """The best a found, and the number of steps."""
+def _solve(gram, power, alpha, plain):
+    """The best a found, and the number of steps; `plain` is p = 1 and α = 1."""
     scaled = condition(gram)
     c, scale = scaled.matrix, scaled.scale
     q = power * scale ** (alpha - 1) if alpha != 1 else power
@@ -122,7 +123,8 @@ def _solve(gram, power, alpha):
     def body(carry):
         v, decrement = _newton_step(c, q, carry.u, alpha)
         damped = jnp.where(decrement < 0.25, 1.0, 1 / (1 + decrement))
-        damping_holds = (carry.step < _DAMPED_STEPS) & (alpha == 1)
+        # The damped step is proved for p ≥ 1 and α = 1 only.
+        damping_holds = (carry.step < _DAMPED_STEPS) & plain
         t = jax.lax.cond(
             damping_holds,
             lambda: damped,
@@ -130,13 +132,15 @@ def _solve(gram, power, alpha):
         )
         u = carry.u * (1 + t * v)
         size, enough = residual(u)
-        better = size < carry.best_residual
+        # Asked for apart: a maximum may pass over NaN in compiled code.
+        finite = jnp.all(jnp.isfinite(u))
+        better = finite & (size < carry.best_residual)
         return _Newton(
             u=u,
             best=jnp.where(better, u, carry.best),
             best_residual=jnp.where(better, size, carry.best_residual),
             step=carry.step + 1,
-            going=(size > enough) & jnp.all(jnp.isfinite(u)),
+            going=finite & (size > enough),
         )
 
     def keep_going(carry):
@@ -203,7 +207,8 @@ def _certificate(gram, power, a, alpha):
     gain = jnp.maximum(a * product, eps * size)
     rounding = alpha * a.shape[0] * eps * size / jnp.where(gain > 0, gain, 1.0)
     error = jnp.max(residual + (1 + residual) * rounding)
-    return jnp.where(jnp.isfinite(error), error, jnp.inf)
+    known = jnp.all(jnp.isfinite(residual)) & jnp.isfinite(error)
+    return jnp.where(known, error, jnp.inf)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -8,14 +8,14 @@ __all__ = ["UNROLLED", "solve_spd"]
 
 # Up to this size an unrolled factorization vectorizes over a batch and beats a library
 # call for a single problem too; beyond it the library wins for a single problem.
-UNROLLED = 8
+UNROLLED = 7
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
 def solve_spd(a: Float[Array, "m m"], b: Float[Array, " m"]) -> Float[Array, " m"]:
     """x with A x = b, A symmetric positive definite; linear in b, forward and reverse.
 
-    Cost: m³/3 multiply-adds unrolled (m ≤ 8) or by LAPACK; m³ in a batch of larger
+    Cost: m³/3 multiply-adds unrolled (m ≤ 7) or by LAPACK; m³ in a batch of larger
     ones, where batched library calls are avoided: XLA's CPU runtime deadlocks on two of
     them at once.
     """

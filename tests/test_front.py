@@ -1,0 +1,195 @@
+"""The main job on a task with a known front: results, run folder, faults."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from two_lines import task
+
+from paretax import experiments
+
+CONFIG = experiments.FrontConfig(
+    members=5, epochs=4, batch_size=16, learning_rate=0.05, coupling_fade=0.05
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return experiments.front(task, CONFIG, out=out)
+
+
+def test_members_end_on_the_known_front_in_the_order_of_preference(finished):
+    """With weights (p, 1−p) the best slope is 1 − 2p: losses (4(1−p)²σ², 4p²σ²)."""
+    p = np.asarray(finished.preferences)[:, 0]
+    assert (np.diff(p) < 0).all()
+    np.testing.assert_allclose(finished.params["slope"], 1 - 2 * p, atol=0.05)
+    np.testing.assert_allclose(finished.params["offset"], 1.0, atol=0.05)
+    falling = [m["test"]["loss"]["falling"] for m in finished.report["members"]]
+    assert (np.diff(falling) > 0).all()
+
+
+def test_the_run_folder_holds_what_it_should(finished):
+    report = json.loads((finished.folder / "front.json").read_text())
+    assert len(report["members"]) == 5
+    for member in report["members"]:
+        assert sum(member["preference"]) == pytest.approx(1, abs=1e-5)
+        for split in ("train", "validation", "test"):
+            assert set(member[split]["loss"]) == {"falling", "rising"}
+            assert member[split]["accuracy"] is None
+    assert report["hypervolume"]["reference"] == [2.0, 2.0]
+    assert len(report["hypervolume"]["test"]) == CONFIG.epochs
+    for key in ("versions", "git_commit", "device", "seconds", "config"):
+        assert key in report
+    assert report["config"]["seed"] == 0
+    config = json.loads((finished.folder / "config.json").read_text())
+    assert config["members"] == 5
+    assert (finished.folder / "front.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_the_same_run_twice_is_the_same_bit_for_bit_and_another_seed_is_not(finished):
+    again = experiments.front(task, CONFIG)
+    assert again.folder is None
+    np.testing.assert_array_equal(again.params["slope"], finished.params["slope"])
+    assert again.report["hypervolume"] == finished.report["hypervolume"]
+    other = experiments.front(
+        task, experiments.FrontConfig(**{**CONFIG.__dict__, "seed": 1})
+    )
+    assert not np.array_equal(other.params["slope"], finished.params["slope"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": "adam"},
+        {"scalarization": "tchebycheff"},
+        {"scalarization": "smooth-tchebycheff"},
+        {"coupling": "distance"},
+        {"coupling": "none"},
+        {"coupling_fade": 0.0, "coupling_strength": 0.01},
+    ],
+    ids=str,
+)
+def test_every_choice_trains(change):
+    config = experiments.FrontConfig(**{**CONFIG.__dict__, **change})
+    report = experiments.front(task, config).report
+    losses = [sum(m["test"]["loss"].values()) for m in report["members"]]
+    assert max(losses) < 2.0
+    assert report["hypervolume"]["test"][-1] > 1.5
+
+
+def test_an_existing_folder_is_never_overwritten_unasked(finished, tmp_path):
+    before = (finished.folder / "front.json").read_bytes()
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        experiments.front(task, CONFIG, out=finished.folder)
+    assert (finished.folder / "front.json").read_bytes() == before
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="not the folder of a run"):
+        experiments.front(task, CONFIG, out=tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_resuming_with_another_configuration_names_the_field(finished):
+    other = experiments.FrontConfig(**{**CONFIG.__dict__, "learning_rate": 0.01})
+    with pytest.raises(
+        ValueError, match=r"learning_rate: the run has 0\.05, asked for"
+    ):
+        experiments.front(task, other, out=finished.folder, resume=True)
+
+
+def test_resuming_nothing_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a run to resume, found none"):
+        experiments.front(task, CONFIG, out=tmp_path / "none", resume=True)
+    with pytest.raises(ValueError, match="out: expected the folder"):
+        experiments.front(task, CONFIG, resume=True)
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path, monkeypatch):
+    real = ocp.CheckpointManager.save
+
+    def full(self, step, *args, **kwargs):
+        if step == 3:
+            raise OSError(28, "No space left on device")
+        return real(self, step, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            experiments.front(task, CONFIG, out=tmp_path / "run")
+    resumed = experiments.front(task, CONFIG, out=tmp_path / "run", resume=True)
+    whole = experiments.front(task, CONFIG)
+    np.testing.assert_array_equal(resumed.params["slope"], whole.params["slope"])
+    assert resumed.report["hypervolume"] == whole.report["hypervolume"]
+
+
+def test_a_diverging_member_is_named():
+    config = experiments.FrontConfig(members=2, epochs=3, learning_rate=1e4)
+    with pytest.raises(experiments.NonFiniteLossError, match=r"member 0 \(preference"):
+        experiments.front(task, config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reference": (1.0,)}, "reference: expected one number for each of the 2"),
+        ({"train": {"x": task.train["x"]}}, "validation: expected the structure"),
+        (
+            {"test": {**task.test, "x": np.full(100, np.nan, np.float32)}},
+            r"test\['x'\]: expected finite numbers, got \[nan\] \.\.\. in example 0",
+        ),
+        ({"test": {**task.test, "x": task.test["x"][:5]}}, "one number of examples"),
+        (
+            {"test": {name: leaf[:0] for name, leaf in task.test.items()}},
+            "test: expected at least one example",
+        ),
+        (
+            {"losses": lambda p, b: jnp.sum(task.losses(p, b))},
+            r"losses: expected shape \(2,\)",
+        ),
+        (
+            {"scores": lambda p, b: jnp.ones(3)},
+            r"scores: expected shape \(2,\)",
+        ),
+    ],
+)
+def test_faults_of_a_task_are_named_before_training(change, message):
+    with pytest.raises(ValueError, match=message):
+        experiments.front(task._replace(**change), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"members": 1}, "members: expected at least 2"),
+        ({"epochs": 0}, "epochs: expected at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a number above 0"),
+        ({"margin": 1.5}, r"margin: expected a number in \[0, 1\]"),
+        ({"coupling_fade": -1.0}, "coupling_fade: expected a number of at least 0"),
+    ],
+)
+def test_a_bad_configuration_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        experiments.FrontConfig(**change)
+
+
+def test_a_task_must_be_a_task():
+    with pytest.raises(TypeError, match=r"expected an experiments\.Task, got dict"):
+        experiments.front({}, CONFIG)
+
+
+def test_three_tasks_have_a_front_too():
+    def losses(params, batch):
+        return jnp.mean(batch) * jnp.mean((params - jnp.eye(3)) ** 2, axis=1)
+
+    rows = np.ones(512, np.float32)
+    three = experiments.Task(
+        "three", lambda key: jnp.zeros(3), losses, None, rows, rows, rows,
+        ("a", "b", "c"), (1.0, 1.0, 1.0),
+    )  # fmt: skip
+    result = experiments.front(three, CONFIG)
+    np.testing.assert_allclose(result.params, result.preferences, atol=0.1)
+    assert 0.1 < result.report["hypervolume"]["test"][-1] < 1.0
+    assert jax.tree.leaves(result.params)[0].shape == (5, 3)
