@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: front test test-fast lint format types bench notebooks peers clean
+.PHONY: front test test-fast lint format types bench notebooks clean
 
 front: $(VENV)/.front
-	$(BIN)/paretax front multi_mnist --overwrite --out runs/multi_mnist
+	$(BIN)/paretax front multi_mnist
 
 test: $(VENV)/.all
 	$(BIN)/python -m pytest -n 2 --dist loadfile

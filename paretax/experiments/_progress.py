@@ -38,7 +38,8 @@ def progress_bar(
             told = _told(task_names, losses, volume)
             bar.update(line, advance=1, told=told)
             if not console.is_terminal:
-                console.print(f"epoch {int(bar.tasks[0].completed)}/{epochs}  {told}")
+                number = int(bar.tasks[0].completed)
+                console.print(f"epoch {number}/{epochs}  {told}", soft_wrap=True)
 
         yield show
 
