@@ -83,18 +83,8 @@ def combine(
         rows = leaves if active is None else [keep_rows(x, active) for x in leaves]
         trunk = [leaf for leaf, keep in zip(rows, mask, strict=True) if keep]
 
-        scope = jax.enable_x64(True) if precise else contextlib.nullcontext()
-        with scope:
-            gram = None
-            if weighting.needs_gram(state) is not False:
-                gram = gramian(trunk, precise=precise)
-            weights, new_state = weighting.update(
-                gram, state, losses=losses, active=active, **extra_args
-            )
-            weights = weights.astype(
-                jnp.promote_types(jnp.float32, state.weights.dtype)
-            )
-            new_state = jax.tree.map(_as_before, new_state, state)
+        extra_args = {"losses": losses, "active": active, **extra_args}
+        weights, new_state = _weigh(weighting, trunk, state, precise, extra_args)
         sums = (
             jnp.ones_like(weights) if active is None else active.astype(weights.dtype)
         )
@@ -106,6 +96,18 @@ def combine(
         return jax.tree.unflatten(treedef, out), new_state
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _weigh(weighting, trunk, state, precise, extra_args):
+    """Weights in float32 at least, and a state of the types that it had."""
+    scope = jax.enable_x64(True) if precise else contextlib.nullcontext()
+    with scope:
+        gram = None
+        if weighting.needs_gram(state) is not False:
+            gram = gramian(trunk, precise=precise)
+        weights, new_state = weighting.update(gram, state, **extra_args)
+        weights = weights.astype(jnp.promote_types(jnp.float32, state.weights.dtype))
+        return weights, jax.tree.map(_as_before, new_state, state)
 
 
 def per_task(

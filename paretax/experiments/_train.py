@@ -74,13 +74,10 @@ def trainer(
 
         return jax.grad(objective, has_aux=True)(params)
 
-    def order(key):
-        shuffled = jax.random.permutation(key, examples)[: steps * batch_size]
-        return shuffled.reshape(steps, batch_size)
-
     def epoch(state, train):
         key = jax.random.fold_in(jax.random.key(config.seed), state.epoch + 2)
-        orders = jax.vmap(order)(jax.random.split(key, config.members))
+        keys = jax.random.split(key, config.members)
+        orders = jax.vmap(lambda k: _order(k, examples, batch_size))(keys)
 
         def step(carry, rows):
             params, opt_state, total = carry
@@ -103,6 +100,13 @@ def trainer(
         return TrainState(params, opt_state, state.epoch + 1), total / steps
 
     return jax.jit(epoch, donate_argnums=0)
+
+
+def _order(key, examples, batch_size):
+    """Shuffled rows, [steps, batch]; the last ones that fill no batch are left out."""
+    steps = examples // batch_size
+    shuffled = jax.random.permutation(key, examples)[: steps * batch_size]
+    return shuffled.reshape(steps, batch_size)
 
 
 def evaluator(task: Task, examples: int) -> Callable[[PyTree, PyTree], Scores]:

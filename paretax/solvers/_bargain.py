@@ -112,13 +112,6 @@ def _solve(gram, power, alpha, plain):
     scaled = condition(gram)
     c, scale = scaled.matrix, scaled.scale
     q = power * scale ** (alpha - 1) if alpha != 1 else power
-    floor = 4 * jnp.finfo(gram.dtype).eps
-
-    def residual(u):
-        product = _matvec(c, u)
-        relative = u * jnp.maximum(product, 0.0) ** alpha / q - 1
-        size = u * _matvec(jnp.abs(c), u)
-        return jnp.max(jnp.abs(relative)), floor * jnp.maximum(1.0, jnp.max(size))
 
     def body(carry):
         v, decrement = _newton_step(c, q, carry.u, alpha)
@@ -131,7 +124,7 @@ def _solve(gram, power, alpha, plain):
             lambda: _line_search(c, q, carry.u, v, alpha),
         )
         u = carry.u * (1 + t * v)
-        size, enough = residual(u)
+        size, enough = _residual(c, q, u, alpha)
         # Asked for apart: a maximum may pass over NaN in compiled code.
         finite = jnp.all(jnp.isfinite(u))
         better = finite & (size < carry.best_residual)
@@ -147,10 +140,18 @@ def _solve(gram, power, alpha, plain):
         return carry.going & (carry.step < _MAX_STEPS)
 
     start = _start(c, q, alpha)
-    size, enough = residual(start)
+    size, enough = _residual(c, q, start, alpha)
     first = _Newton(start, start, size, jnp.zeros((), jnp.int32), size > enough)
     last = jax.lax.while_loop(keep_going, body, first)
     return last.best * scale, last.step
+
+
+def _residual(c, q, u, alpha):
+    """maxᵢ |uᵢ (Cu)ᵢ^α/qᵢ − 1|, and how small rounding lets it become."""
+    relative = u * jnp.maximum(_matvec(c, u), 0.0) ** alpha / q - 1
+    size = jnp.max(u * _matvec(jnp.abs(c), u))
+    floor = 4 * jnp.finfo(c.dtype).eps
+    return jnp.max(jnp.abs(relative)), floor * jnp.maximum(1.0, size)
 
 
 def _start(c, q, alpha):

@@ -36,7 +36,7 @@ def bargain(gram: np.ndarray, preference: np.ndarray | None = None) -> np.ndarra
     u = cvxpy.Variable(len(gram))
     objective = cvxpy.sum_squares(factor @ u) / 2 - p @ cvxpy.log(u)
     cvxpy.Problem(cvxpy.Minimize(objective)).solve(solver=cvxpy.CLARABEL)
-    return scale * u.value
+    return scale * np.asarray(u.value)
 
 
 def min_norm(gram: np.ndarray) -> np.ndarray:
@@ -64,9 +64,8 @@ def min_norm(gram: np.ndarray) -> np.ndarray:
     size = max(np.trace(gram), np.finfo(float).tiny)
     factor = _root(gram / size)
     w = cvxpy.Variable(len(gram), nonneg=True)
-    problem = cvxpy.Problem(
-        cvxpy.Minimize(cvxpy.sum_squares(factor @ w)), [cvxpy.sum(w) == 1]
-    )
+    simplex = cvxpy.Zero(cvxpy.sum(w) - 1)
+    problem = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(factor @ w)), [simplex])
     problem.solve(solver=cvxpy.CLARABEL)
     return np.asarray(w.value)
 
