@@ -101,8 +101,8 @@ def front(
       ...     task_names=("falling", "rising"), reference=(2.0, 2.0))
       >>> config = experiments.FrontConfig(members=3, epochs=5, batch_size=16)
       >>> result = experiments.front(task, config)
-      >>> round(result.report["hypervolume"]["test"][-1], 1)
-      2.8
+      >>> result.report["hypervolume"]["test"][-1] > 2.5
+      True
 
     Cost: k gradients a step.
     """
