@@ -8,6 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 HERE = Path(__file__).parent
@@ -98,6 +101,17 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(tmp_path):
         del report["seconds"]
     assert reports[0] == reports[1]
     assert len(reports[1]["train_loss"]) == 40
+    first, second = (final_state(tmp_path / name, 40) for name in ("whole", "cut"))
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    assert first["params"]["slope"].shape == (3,)
+
+
+def final_state(folder, epoch):
+    """Parameters, optimizer state and epoch of a finished run, as orbax reads them."""
+    with ocp.CheckpointManager((folder / "checkpoints").absolute()) as kept:
+        return kept.restore(
+            epoch, args=ocp.args.Composite(state=ocp.args.StandardRestore())
+        )["state"]
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path):
