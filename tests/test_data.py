@@ -210,3 +210,31 @@ def test_data_is_prepared_without_tensorflow():
 def test_idx_headers_are_big_endian():
     array = np.zeros((2, 3), np.uint8)
     assert _sources._header(array) == b"\0\0\x08\x02" + struct.pack(">II", 2, 3)
+
+
+def test_damaged_or_absent_copies_are_made_again_from_the_records(own_files, tmp_path):
+    def load():
+        return data.load(
+            "multi_mnist", data_dir=tmp_path / "data", manual_dir=own_files
+        )
+
+    before = np.array(load().train.image)
+    copy = tmp_path / "data/multi_mnist/mnist/1.0.0/train-image.npy"
+    for damage in (
+        lambda: copy.write_bytes(copy.read_bytes()[:-1000]),
+        lambda: copy.write_bytes(b""),
+        copy.unlink,
+    ):
+        damage()
+        np.testing.assert_array_equal(load().train.image, before)
+
+
+def test_a_damaged_package_archive_is_named(tmp_path):
+    whole = _sources.find_source("mnist").read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 255
+    for content in (whole[:-5000], bytes(flipped), b"not a zip file"):
+        path = tmp_path / "mnist.zip"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="expected a whole archive"):
+            _sources._read_zarr(path)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import paretax as px
 
-# Published with the documentation of another library for several methods at once.
+# Two conflicting gradients, small enough to check every method by hand.
 EXAMPLE = ((-4.0, 1.0, 1.0), (6.0, 1.0, 1.0))
 
 
@@ -60,7 +60,7 @@ ZOO: dict[str, Entry] = {
         "[Sener & Koltun 2018](https://arxiv.org/abs/1810.04650)",
         needs="K",
         golden=(0.0, 1.0, 1.0),
-        source="TorchJD's documentation of MGDA; by hand: w = (0.6, 0.4)",
+        source="by hand: w = (0.6, 0.4)",
         simplex=True,
         agreement=True,
         vanishing=True,
@@ -70,7 +70,7 @@ ZOO: dict[str, Entry] = {
         paper="[Navon et al. 2022](https://arxiv.org/abs/2202.01017)",
         needs="K",
         golden=(0.0542, 0.7061, 0.7061),
-        source="TorchJD's documentation of NashMTL; by hand: the unit bisector",
+        source="by hand: the unit vector along g₁/‖g₁‖ + g₂/‖g₂‖",
         degree=0,
         agreement=True,
         scale_invariant=True,

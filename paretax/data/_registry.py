@@ -4,7 +4,6 @@ import contextlib
 import difflib
 import importlib.util
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -170,10 +169,11 @@ def load(
     folder = prepare(name, data_dir=data_dir, manual_dir=manual_dir)
     splits = {}
     for split in SPLITS:
-        if not _array_file(folder, split, "label").is_file():
+        try:
+            splits[split] = _read_arrays(folder, split)
+        except (OSError, ValueError, EOFError):  # absent or damaged: records have it
             _write_arrays(folder, split, _builder(config, data_dir, manual_dir))
-        files = (_array_file(folder, split, field) for field in Split._fields)
-        splits[split] = Split(*(np.load(file, mmap_mode="r") for file in files))
+            splits[split] = _read_arrays(folder, split)
     source = "; ".join(SOURCES[s].title for s in dict.fromkeys(CONFIGS[config]))
     return Dataset(f"multi_mnist/{config}", **splits, task_names=TASKS, source=source)
 
@@ -230,12 +230,17 @@ def _array_file(folder: Path, split: str, field: str) -> Path:
     return folder / f"{split}-{field}.npy"
 
 
+def _read_arrays(folder: Path, split: str) -> Split:
+    files = (_array_file(folder, split, field) for field in Split._fields)
+    return Split(*(np.load(file, mmap_mode="r") for file in files))
+
+
 def _write_arrays(folder: Path, split: str, builder) -> None:
-    """The records of a split as .npy files; the labels, written last, say: whole."""
+    """The records of a split as .npy files, each under its name only when whole."""
     source = builder.as_data_source(split=split)
     rows = source.__getitems__(range(len(source)))
     for field in Split._fields:
         array = np.stack([row[field] for row in rows])
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            np.save(file, array)
-        os.replace(file.name, _array_file(folder, split, field))
+        part = folder / f".{split}-{field}.{os.getpid()}.npy"
+        np.save(part, array)
+        os.replace(part, _array_file(folder, split, field))

