@@ -166,6 +166,50 @@ def test_a_member_that_is_not_finite_poisons_nobody_and_is_reported():
     assert np.isfinite(after["b"]).all()
 
 
+@EVERY
+def test_under_every_rule_a_member_lost_midway_is_cut_off_and_the_rest_go_on(make):
+    """The others' distances, rows and parameters stay as if it had never been there."""
+    tx = ensembles.transfer(make(4))
+    still = jnp.zeros((4, 1))
+    theta = jnp.asarray([[0.0], [40.0], [90.0], [7.0]])
+    state = tx.init(theta)
+    for now in ([0.0, 40.0, 90.0, 7.0], [0.0, 30.0, 60.0, np.nan], [0, 20, 30, np.inf]):
+        theta = jnp.asarray(now, jnp.float32)[:, None]
+        updates, state = jax.jit(tx.update)(still, state, theta)
+    matrix, after = np.asarray(state.matrix), np.asarray(theta + updates)
+    assert (matrix >= 0).all()
+    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-6)
+    np.testing.assert_array_equal(matrix[3], [0, 0, 0, 1])
+    np.testing.assert_array_equal(matrix[:3, 3], 0)
+    assert (after[:3] >= 0).all()
+    assert (after[:3] <= 30).all()
+    assert state.finite.tolist() == [True, True, True, False]
+
+
+def test_distances_to_a_lost_member_leave_no_trace_in_the_rule():
+    """Three members beside a lost one get the matrix of three members alone."""
+    moves = [[0.0, 40.0, 90.0], [0.0, 30.0, 60.0], [0.0, 20.0, 30.0]]
+    alone, beside = ensembles.distance_coupling(), ensembles.distance_coupling()
+    few = alone.init(jnp.zeros((3, 1)))
+    many = beside.init(jnp.zeros((4, 1)))
+    for move in moves:
+        expected, few = alone.update(jnp.asarray(move)[:, None], few)
+        lost = jnp.asarray([*move, np.nan])[:, None]
+        matrix, many = beside.update(lost, many)
+    assert float(expected[0, 2]) > 0.1
+    np.testing.assert_allclose(matrix[:3, :3], expected, rtol=1e-6)
+    np.testing.assert_array_equal(matrix[3], [0, 0, 0, 1])
+
+
+def test_a_preference_far_from_all_others_still_has_neighbors():
+    close = [[0.5, 0.5], [0.5 + 1e-5, 0.5 - 1e-5], [1.0, 0.0]]
+    rule = ensembles.neighbor_coupling(close, strength=1.0)
+    matrix, _ = rule.update(jnp.zeros((3, 1)), rule.init(jnp.zeros((3, 1))))
+    np.testing.assert_allclose(np.asarray(matrix).sum(1), 1, atol=1e-6)
+    assert matrix[2, 2] == 0
+    assert matrix[2, 1] > matrix[2, 0] > 0
+
+
 def test_only_shared_leaves_are_handed_over_and_measured():
     rule = ensembles.fixed_coupling([[0.0, 1.0], [1.0, 0.0]])
     tx = ensembles.transfer(rule, shared={"trunk": True, "head": False})

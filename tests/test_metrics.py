@@ -59,6 +59,29 @@ def test_the_gradient_matches_finite_differences_and_is_zero_when_dominated(m):
         assert (gradient <= 0).all()
 
 
+@pytest.mark.parametrize("m", [2, 3])
+def test_dominated_points_have_no_gradient_at_ties_either(m):
+    rng = np.random.default_rng(m)
+    grid = jnp.asarray(rng.integers(0, 4, (40, 12, m)) / 4)
+    gradient = jax.vmap(jax.grad(metrics.hypervolume), (0, None))(grid, jnp.ones(m))
+    dominated = ~np.asarray(jax.vmap(metrics.pareto_mask)(grid))
+    gradient = np.asarray(gradient)
+    assert dominated.sum() > 100
+    assert np.isfinite(gradient).all()
+    assert (gradient[dominated] == 0).all()
+    assert (gradient <= 0).all()
+    assert (gradient[~dominated] < 0).any()
+
+
+@pytest.mark.parametrize("m", [2, 3])
+def test_every_product_is_at_the_highest_precision(m):
+    fun = jax.grad(metrics.hypervolume)
+    text = str(jax.make_jaxpr(fun)(jnp.ones((5, m)), jnp.ones(m)))
+    dots = text.count("dot_general[")
+    assert dots > 0
+    assert text.count("Precision.HIGHEST") == 2 * dots
+
+
 def test_nan_is_never_counted_silently():
     for m in (2, 3):
         points = jnp.full((3, m), 0.5).at[1, 0].set(jnp.nan)

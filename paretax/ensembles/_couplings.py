@@ -177,7 +177,8 @@ def distance_coupling() -> Coupling:
 
     With d_kj = ‖θ_k − θ_j‖ and r_kj = max(0, d_kj before − d_kj now):
     M_kj = r_kj/(D_k + Σ_l r_kl) for j ≠ k, M_kk the rest. D_k is the mean distance of k
-    from the others, the largest so far. Transfers end by themselves at convergence.
+    from the others, the largest so far. Transfers end by themselves at convergence. A
+    distance that is not finite counts for nothing: no transfer, and no part in D.
 
     Returns:
       A `Coupling`; M = I at the first step, and while all members are equal.
@@ -206,9 +207,12 @@ def distance_coupling() -> Coupling:
         return DistanceState(jnp.zeros((k, k)), jnp.zeros(k), jnp.zeros((), jnp.int32))
 
     def update(params, state):
-        k = _num_members(params)
         now = jax.lax.stop_gradient(_distances(params))
-        scale = jnp.maximum(state.scale, jnp.sum(now, axis=1) / max(k - 1, 1))
+        known = jnp.isfinite(now)
+        others = jnp.maximum(jnp.sum(known, axis=1) - 1, 1)
+        mean = jnp.sum(jnp.where(known, now, 0.0), axis=1) / others
+        now = jnp.where(known, now, state.distances)
+        scale = jnp.maximum(state.scale, mean)
         closer = jnp.maximum(state.distances - now, 0.0)
         closer = jnp.where(state.step > 0, closer, 0.0)
         total = scale + jnp.sum(closer, axis=1)
@@ -235,11 +239,13 @@ def _neighbors(grid, bandwidth):
     if k == 1:
         return np.ones((1, 1))
     apart = np.linalg.norm(grid[:, None] - grid[None], axis=-1)
-    least = apart[~np.eye(k, dtype=bool)].min()
+    np.fill_diagonal(apart, np.inf)
+    nearest = apart.min(1, keepdims=True)
+    least = nearest.min()
     if least == 0:
         raise ValueError("preferences: expected distinct rows, got two that are equal.")
-    kernel = np.exp(-(apart / least - 1) / bandwidth)
-    np.fill_diagonal(kernel, 0.0)
+    # Rows are normalized, so each may be scaled: its largest entry is 1, never 0.
+    kernel = np.exp(-(apart - nearest) / least / bandwidth)
     return kernel / kernel.sum(1, keepdims=True)
 
 

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from paretax.metrics._pareto import pareto_mask
+
 __all__ = ["hypervolume"]
 
 
@@ -22,8 +24,9 @@ def hypervolume(
 
     Returns:
       A scalar, at least 0, in the product of the objectives' units; NaN if a point
-      holds NaN. Differentiable: the gradient is 0 for dominated points and for points
-      beyond the reference.
+      holds NaN. Differentiable: the gradient is 0 for dominated points, ties in a
+      coordinate included, and for points beyond the reference. Copies of one point get
+      some split of a one-sided derivative.
 
     Raises:
       ValueError: wrong shapes, or m > 3.
@@ -66,11 +69,15 @@ def _length(y, r):
 
 
 def _area(y, r):
-    y = y[jnp.argsort(y[:, 0])]
-    return _widths(y[:, 0], r[0]) @ (r[1] - jax.lax.cummin(y[:, 1]))
+    y = y[jnp.lexsort((y[:, 1], y[:, 0]))]
+    useful = y[:, 1] < _before(jax.lax.cummin(y[:, 1]), r[1])
+    # Without the others there are no ties, at which cummin would share its derivative.
+    best = jax.lax.cummin(jnp.where(useful, y[:, 1], r[1]))
+    return _dot(r[0] - y[:, 0], _before(best, r[1]) - best)
 
 
 def _volume(y, r):
+    y = jnp.where(pareto_mask(y)[:, None], y, r)
     y = y[jnp.argsort(y[:, 2])]
     across = jnp.argsort(y[:, 0])
     ordered = y[across]
@@ -79,10 +86,19 @@ def _volume(y, r):
     def slice_area(level):
         """The area dominated by the first points up to this level of the third."""
         there = jnp.where(across <= level, ordered[:, 1], r[1])
-        return widths @ (r[1] - jax.lax.cummin(there))
+        return _dot(widths, r[1] - jax.lax.cummin(there))
 
     areas = jax.vmap(slice_area)(jnp.arange(y.shape[0]))
-    return _widths(y[:, 2], r[2]) @ areas
+    return _dot(_widths(y[:, 2], r[2]), areas)
+
+
+def _before(values, start):
+    """Each value's predecessor, the first one's being the start."""
+    return jnp.append(start, values[:-1])
+
+
+def _dot(a, b):
+    return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _widths(values, end):
