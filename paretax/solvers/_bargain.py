@@ -55,10 +55,10 @@ def bargain(
       A `Solution` with value a, shape [m]. `error` is maxᵢ |aᵢ (Ka)ᵢ^α/pᵢ − 1| (1 where
       (Ka)ᵢ ≤ 0) plus a bound on the rounding of forming it, α·m·eps·maxᵢ aᵢ(|K|a)ᵢ
       relative to aᵢ(Ka)ᵢ; `converged` says that it is at most 1e-4 in float32 or 1e-8
-      in float64. The bound grows
-        with m: in float32 good answers are mostly not claimed from about a hundred
-        tasks on, and partly from forty; take float64 there (`precise=True`).
-        Rescaling a task, K → S K S, rescales a → S⁻¹a for α = 1. Where no
+      in float64. The bound grows with m: in float32 good answers are mostly not claimed
+      from about a hundred tasks on, and partly from forty; take float64 there
+      (`precise=True`). Rescaling a task, K → S K S, rescales a → S⁻¹a for α = 1.
+      Where no
       solution exists a is finite and `converged` is False; where K is not finite a is
       NaN.
 
