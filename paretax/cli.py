@@ -46,6 +46,8 @@ def main() -> None:
                 "doctor` says what is installed and what is missing."
             ),
         )
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"paretax: {error}", markup=False, highlight=False)
@@ -82,6 +84,8 @@ def front(
         config = dataclasses.replace(
             config, members=min(config.members, 3), epochs=min(config.epochs, 2)
         )
+    if resume and out is None:
+        raise ValueError("out: expected the folder of the run to resume; say --out.")
     folder = out or _new_folder(task.name)
     try:
         result = experiments.front(

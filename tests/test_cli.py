@@ -60,6 +60,7 @@ def test_doctor_and_data_say_what_is_here():
         (("front", "two_lines:nothing"), "has no 'nothing'"),
         (("front", "no_such_module:task"), "No module named 'no_such_module'"),
         (("front", "two_lines:task", "--members", "1"), "members: expected at least 2"),
+        (("front", "two_lines:task", "--resume"), "say --out"),
         (("data", "prepare", "mnist"), "unknown data set 'mnist'"),
     ],
 )

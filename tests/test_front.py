@@ -1,6 +1,8 @@
 """The main job on a task with a known front: results, run folder, faults."""
 
+import dataclasses
 import json
+import resource
 
 import jax
 import jax.numpy as jnp
@@ -92,6 +94,62 @@ def test_an_existing_folder_is_never_overwritten_unasked(finished, tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+def test_overwriting_spares_what_no_run_wrote(tmp_path):
+    """Many programs keep a config.json: it does not make a folder a run's."""
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(FileExistsError, match="not the folder of a run"):
+        experiments.front(task, CONFIG, out=tmp_path, overwrite=True)
+    assert "bert" in (tmp_path / "config.json").read_text()
+    run = tmp_path / "run"
+    short = dataclasses.replace(CONFIG, epochs=1)
+    experiments.front(task, CONFIG, out=run)
+    (run / "notes.txt").write_text("mine")
+    experiments.front(task, short, out=run, overwrite=True)
+    assert (run / "notes.txt").read_text() == "mine"
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["1"]
+
+
+def test_resuming_on_other_data_is_refused(finished):
+    other = {**task.train, "x": task.train["x"] + np.float32(1e-3)}
+    with pytest.raises(ValueError, match="data: the run has"):
+        experiments.front(
+            task._replace(train=other), CONFIG, out=finished.folder, resume=True
+        )
+
+
+def test_the_fingerprint_tells_data_apart_of_every_type():
+    from paretax.experiments._task import fingerprint
+
+    seen = set()
+    for dtype in (jnp.bfloat16, np.float32, np.uint8, bool):
+        for value in (0, 1):
+            rows = np.full((4, 2), value).astype(dtype)
+            seen.add(fingerprint(task._replace(train=rows)))
+            assert fingerprint(task._replace(train=rows.copy())) in seen
+    assert len(seen) == 8
+
+
+def test_a_resumed_run_counts_all_its_seconds(finished, tmp_path):
+    resumed = experiments.front(task, CONFIG, out=finished.folder, resume=True)
+    assert resumed.report["seconds"] == finished.report["seconds"] > 0
+
+
+def test_parameters_that_end_up_not_finite_are_reported():
+    """The last step's loss was finite, the parameters after it are not."""
+    rows = np.ones(4, np.float32)
+
+    def losses(params, batch):
+        return jnp.stack([jnp.sqrt(params) * jnp.mean(batch), 1.0 + 0.0 * params])
+
+    spoiled = experiments.Task(
+        "spoiled", lambda key: jnp.zeros(()), losses, None, rows, rows, rows,
+        ("a", "b"), (1.0, 1.0),
+    )  # fmt: skip
+    config = experiments.FrontConfig(members=2, epochs=1, batch_size=4)
+    with pytest.raises(experiments.NonFiniteLossError, match="member 0"):
+        experiments.front(spoiled, config)
+
+
 def test_resuming_with_another_configuration_names_the_field(finished):
     other = experiments.FrontConfig(**{**CONFIG.__dict__, "learning_rate": 0.01})
     with pytest.raises(
@@ -110,14 +168,20 @@ def test_resuming_nothing_says_so(tmp_path):
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path, monkeypatch):
     real = ocp.CheckpointManager.save
 
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
     def full(self, step, *args, **kwargs):
-        if step == 3:
-            raise OSError(28, "No space left on device")
-        return real(self, step, *args, **kwargs)
+        if step < 3:
+            return real(self, step, *args, **kwargs)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # every write now fails
+        try:
+            return real(self, step, *args, **kwargs)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     with monkeypatch.context() as patch:
         patch.setattr(ocp.CheckpointManager, "save", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match=r"epoch 3 could not be .* \(2 is whole\)"):
             experiments.front(task, CONFIG, out=tmp_path / "run")
     resumed = experiments.front(task, CONFIG, out=tmp_path / "run", resume=True)
     whole = experiments.front(task, CONFIG)
@@ -166,7 +230,7 @@ def test_faults_of_a_task_are_named_before_training(change, message):
         ({"members": 1}, "members: expected at least 2"),
         ({"epochs": 0}, "epochs: expected at least 1"),
         ({"learning_rate": 0.0}, "learning_rate: expected a number above 0"),
-        ({"margin": 1.5}, r"margin: expected a number in \[0, 1\]"),
+        ({"margin": 1.0}, r"margin: expected a number in \[0, 1\)"),
         ({"coupling_fade": -1.0}, "coupling_fade: expected a number of at least 0"),
     ],
 )

@@ -26,12 +26,24 @@ def manager(folder: Path) -> Iterator[ocp.CheckpointManager]:
 def save(
     kept: ocp.CheckpointManager, epoch: int, state: TrainState, curves: dict[str, Any]
 ) -> None:
-    """Write state and curves as of the end of an epoch."""
+    """Write state and curves as of the end of an epoch.
+
+    Raises:
+      OSError: it could not be written; the checkpoint before stays whole.
+    """
     args = ocp.args.Composite(
         state=ocp.args.StandardSave(state._asdict()),
         curves=ocp.args.JsonSave(curves),
     )
-    kept.save(epoch, args=args, force=True)
+    before = kept.latest_step()
+    try:
+        kept.save(epoch, args=args, force=True)
+    except (OSError, ValueError) as error:  # the storage layer raises ValueError
+        told = "there is none before it" if before is None else f"{before} is whole"
+        raise OSError(
+            f"the checkpoint of epoch {epoch} could not be written to {kept.directory} "
+            f"({told}); make room and go on by --resume. Cause: {str(error)[:300]}"
+        ) from error
 
 
 def restore(

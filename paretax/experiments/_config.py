@@ -60,10 +60,16 @@ class FrontConfig:
         for name in ("epochs", "batch_size"):
             check_count(name, getattr(self, name))
         check_positive("learning_rate", self.learning_rate)
-        for name in ("coupling_strength", "margin"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name}: expected a number in [0, 1], got {value}.")
+        strength, margin = self.coupling_strength, self.margin
+        if not 0 <= strength <= 1:
+            raise ValueError(
+                f"coupling_strength: expected a number in [0, 1], got {strength}."
+            )
+        if not 0 <= margin < 1:
+            raise ValueError(
+                f"margin: expected a number in [0, 1), got {margin}; at 1 all members "
+                "would have the same preference."
+            )
         if not self.coupling_fade >= 0:
             raise ValueError(
                 f"coupling_fade: expected a number of at least 0, got "

@@ -15,7 +15,7 @@ from paretax.experiments._config import FrontConfig, preferences
 from paretax.experiments._folder import open_folder
 from paretax.experiments._progress import progress_bar
 from paretax.experiments._report import write_report
-from paretax.experiments._task import Task, check_task
+from paretax.experiments._task import Task, check_task, fingerprint
 from paretax.experiments._train import (
     TrainState,
     check_finite,
@@ -112,17 +112,24 @@ def front(
         raise ValueError("out: expected the folder of the run to resume, got None.")
     folder = None if out is None else Path(out)
     started = time.time()
-    if folder is not None:
-        open_folder(folder, task.name, config, resume=resume, overwrite=overwrite)
     run, state = _prepare(task, config, preferences(config, m))
+    if folder is not None:
+        open_folder(
+            folder,
+            task.name,
+            config,
+            fingerprint=fingerprint(task),
+            resume=resume,
+            overwrite=overwrite,
+        )
     if folder is None:
-        state, curves = _train(run, state, _no_curves(), None, progress)
+        state, curves = _train(run, state, _no_curves(), None, progress, started)
     else:
         with _checkpoint.manager(folder) as kept:
             found = _checkpoint.restore(kept, state) if resume else None
             state, curves = found or (state, _no_curves())
-            state, curves = _train(run, state, curves, kept, progress)
-    report = _report(run, state, curves, time.time() - started)
+            state, curves = _train(run, state, curves, kept, progress, started)
+    report = _report(run, state, curves)
     if folder is not None:
         write_report(folder, report)
     return Front(run.grid, state.params, report, folder)
@@ -145,12 +152,14 @@ def _prepare(task, config, grid):
 
 
 def _no_curves():
-    return {"train_loss": [], "hypervolume": {"validation": [], "test": []}}
+    volumes = {"validation": [], "test": []}
+    return {"train_loss": [], "hypervolume": volumes, "seconds": 0.0}
 
 
-def _train(run, state: TrainState, curves, kept, progress):
+def _train(run, state: TrainState, curves, kept, progress, started):
     epochs = run.config.epochs
     done = int(state.epoch)
+    before = curves["seconds"]
     with progress_bar(run.task.task_names, epochs, done, progress) as show:
         for epoch in range(done + 1, epochs + 1):
             state, losses = run.epoch(state, run.data["train"])
@@ -158,6 +167,7 @@ def _train(run, state: TrainState, curves, kept, progress):
             curves["train_loss"].append(np.asarray(losses).tolist())
             for split, values in curves["hypervolume"].items():
                 values.append(_hypervolume(run, state, split))
+            curves["seconds"] = before + time.time() - started
             if kept is not None:
                 _checkpoint.save(kept, epoch, state, curves)
             show(np.asarray(losses), curves["hypervolume"]["validation"][-1])
@@ -166,12 +176,13 @@ def _train(run, state: TrainState, curves, kept, progress):
 
 def _hypervolume(run, state, split):
     losses = run.evaluate[split](state.params, run.data[split]).loss
+    check_finite(np.asarray(losses), run.grid, int(state.epoch))
     if len(run.task.reference) > 3:
         return None
     return float(metrics.hypervolume(losses, jnp.asarray(run.task.reference)))
 
 
-def _report(run, state, curves, seconds):
+def _report(run, state, curves):
     members = [
         {"preference": np.asarray(row, np.float64).round(6).tolist()}
         for row in run.grid
@@ -192,7 +203,7 @@ def _report(run, state, curves, seconds):
         "hypervolume": {"reference": list(run.task.reference), **curves["hypervolume"]},
         "train_loss": curves["train_loss"],
         "config": run.config.__dict__,
-        "seconds": round(seconds, 1),
+        "seconds": round(curves["seconds"], 1),
     }
 
 

@@ -30,6 +30,7 @@ def progress_bar(
         rich_progress.TimeRemainingColumn(),
         rich_progress.TextColumn("{task.fields[told]}"),
         console=console,
+        disable=not console.is_terminal,
     )
     with bar:
         line = bar.add_task("", total=epochs, completed=done, told="compiling")
