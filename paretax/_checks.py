@@ -9,6 +9,7 @@ from jaxtyping import Array
 __all__ = [
     "check_count",
     "check_losses",
+    "check_non_negative",
     "check_positive",
     "check_preference",
     "check_square",
@@ -49,6 +50,13 @@ def check_positive(name: str, value: float | Array) -> float | Array:
     """A positive finite number, unless it is a tracer."""
     if is_concrete(value) and not (np.isfinite(value) and value > 0):
         raise ValueError(f"{name}: expected a number above 0, got {value}.")
+    return value
+
+
+def check_non_negative(name: str, value: float | Array) -> float | Array:
+    """A number of at least 0, unless it is a tracer."""
+    if is_concrete(value) and not value >= 0:
+        raise ValueError(f"{name}: expected a number of at least 0, got {value}.")
     return value
 
 

@@ -160,7 +160,7 @@ def per_task(
         if active is not None:
             updates = jax.tree.map(lambda leaf: keep_rows(leaf, active), updates)
             new_state = jax.tree.map(
-                lambda new, old: _choose_rows(active, new, old), new_state, state
+                lambda new, old: keep_rows(new, active, old), new_state, state
             )
         return updates, new_state
 
@@ -179,10 +179,6 @@ def split_keys(state, num_copies: int):
         return fold(flat, numbers).reshape(leaf.shape)
 
     return jax.tree.map(split, state)
-
-
-def _choose_rows(active, new, old):
-    return jnp.where(active.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
 
 
 def _check_active(active, m):

@@ -273,6 +273,19 @@ def test_solvers_lower_for_every_accelerator(solve):
         jax.export.export(jax.jit(solve), platforms=platforms)(shape)
 
 
+@EVERY
+def test_every_product_is_at_the_highest_precision(solve):
+    for m in (2, 5, 12):
+
+        def value(gram):
+            return jnp.sum(solve(gram).value)
+
+        text = str(jax.make_jaxpr(jax.grad(value))(jnp.eye(m)))
+        dots = text.count("dot_general[")
+        assert dots > 0
+        assert text.count("Precision.HIGHEST") == 2 * dots
+
+
 def test_condition_removes_inactive_rows_exactly():
     k = jnp.asarray([[4.0, jnp.nan, 1.0], [jnp.nan] * 3, [1.0, jnp.nan, 1.0]])
     out = solvers.condition(k, active=jnp.asarray([True, False, True]), ridge=0.5)

@@ -88,9 +88,9 @@ def contract(
     return jax.tree.map(one, jac)
 
 
-def keep_rows(leaf, active):
-    """A leaf [m, ...] with the rows of inactive tasks at zero, NaN or not."""
-    return jnp.where(active.reshape((-1,) + (1,) * (leaf.ndim - 1)), leaf, 0)
+def keep_rows(leaf, active, otherwise=0):
+    """A leaf [m, ...] with the rows of inactive tasks replaced, NaN or not."""
+    return jnp.where(active.reshape((-1,) + (1,) * (leaf.ndim - 1)), leaf, otherwise)
 
 
 def num_tasks(jac: Jacobian, expected: int | None = None) -> int:

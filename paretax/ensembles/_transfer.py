@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from paretax._jacobian import keep_rows
 from paretax._shared import Shared, shared_mask
 from paretax.ensembles._couplings import Coupling
 from paretax.ensembles._per_member import check_members
@@ -110,7 +111,7 @@ def _mix(update, param, matrix, finite):
     """(M − I) θ + u; exactly u where M is I."""
     wide = jnp.promote_types(param.dtype, jnp.float32)
     k = param.shape[0]
-    rows = jnp.where(finite.reshape((k,) + (1,) * (param.ndim - 1)), param, 0)
+    rows = keep_rows(param, finite)
     change = (matrix - jnp.eye(k, dtype=matrix.dtype)).astype(wide)
     moved = jnp.tensordot(
         change, rows.astype(wide), axes=1, precision=jax.lax.Precision.HIGHEST

@@ -7,7 +7,7 @@ import jax
 import optax
 
 from paretax import ensembles, scalarizations
-from paretax._checks import check_count, check_positive
+from paretax._checks import check_count, check_non_negative, check_positive
 
 __all__ = ["FrontConfig", "optimizer", "preferences", "scalarization"]
 
@@ -70,11 +70,7 @@ class FrontConfig:
                 f"margin: expected a number in [0, 1), got {margin}; at 1 all members "
                 "would have the same preference."
             )
-        if not self.coupling_fade >= 0:
-            raise ValueError(
-                f"coupling_fade: expected a number of at least 0, got "
-                f"{self.coupling_fade}."
-            )
+        check_non_negative("coupling_fade", self.coupling_fade)
 
 
 def preferences(config: FrontConfig, num_tasks: int):

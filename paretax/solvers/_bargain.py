@@ -16,16 +16,20 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from paretax._checks import check_positive, check_square, is_concrete
+from paretax._checks import (
+    check_non_negative,
+    check_positive,
+    check_square,
+    is_concrete,
+)
 from paretax._types import Gramian, Solution, Weights
-from paretax.solvers._condition import check_ridge, condition, precision_scope
-from paretax.solvers._linear import solve_spd
+from paretax.solvers._condition import TOLERANCE, condition, precision_scope
+from paretax.solvers._linear import product, solve_spd
 
 __all__ = ["bargain"]
 
 _MAX_STEPS = 60
 _DAMPED_STEPS = 8
-_TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
 
 
 def bargain(
@@ -58,9 +62,8 @@ def bargain(
       in float64. The bound grows with m: in float32 good answers are mostly not claimed
       from about a hundred tasks on, and partly from forty; take float64 there
       (`precise=True`). Rescaling a task, K → S K S, rescales a → S⁻¹a for α = 1.
-      Where no
-      solution exists a is finite and `converged` is False; where K is not finite a is
-      NaN.
+      Where no solution exists a is finite and `converged` is False; where K is not
+      finite a is NaN.
 
       Differentiable in K and p, forward and reverse, by the optimality condition.
 
@@ -86,7 +89,7 @@ def bargain(
     """
     check_square(gram)
     check_positive("alpha", alpha)
-    check_ridge(ridge)
+    check_non_negative("ridge", ridge)
     with precision_scope(gram):
         gram = jnp.asarray(gram)
         power = _check_power(preference, gram)
@@ -98,7 +101,7 @@ def bargain(
         found = jnp.where(finite, found, jnp.nan)
         error = _certificate(fixed, fixed_power, found, alpha)
         value = _implicit(alpha, ridged, power, found)
-        converged = error <= _TOLERANCE[gram.dtype.name]
+        converged = error <= TOLERANCE[gram.dtype.name]
         return Solution(value, converged, steps, error)
 
 
@@ -151,8 +154,8 @@ def _solve(gram, power, alpha, plain):
 
 def _residual(c, q, u, alpha):
     """maxᵢ |uᵢ (Cu)ᵢ^α/qᵢ − 1|, and how small rounding lets it become."""
-    relative = u * jnp.maximum(_matvec(c, u), 0.0) ** alpha / q - 1
-    size = jnp.max(u * _matvec(jnp.abs(c), u))
+    relative = u * jnp.maximum(product(c, u), 0.0) ** alpha / q - 1
+    size = jnp.max(u * product(jnp.abs(c), u))
     floor = 4 * jnp.finfo(c.dtype).eps
     return jnp.max(jnp.abs(relative)), floor * jnp.maximum(1.0, size)
 
@@ -161,7 +164,7 @@ def _start(c, q, alpha):
     """The best multiple of the orthogonal tasks' solution; exact for m = 2, p = 1."""
     base = q ** (1 / (1 + alpha))
     square = jnp.sum(base * base)
-    curvature = base @ _matvec(c, base)
+    curvature = product(base, product(c, base))
     least = jnp.finfo(c.dtype).eps * square
     return base * (square / jnp.maximum(curvature, least)) ** (alpha / (1 + alpha))
 
@@ -169,19 +172,19 @@ def _start(c, q, alpha):
 def _newton_step(c, q, u, alpha):
     """The relative step v, and the Newton decrement √(bᵀv)."""
     r = (q / u) ** (1 / alpha)
-    b = u * (r - _matvec(c, u))
+    b = u * (r - product(c, u))
     root = jax.lax.rsqrt(u * r / alpha)
     scaled = (u * root)[:, None] * c * (u * root)[None, :]
     matrix = scaled + jnp.eye(u.shape[0], dtype=u.dtype)
     v = root * solve_spd(matrix, root * b)
-    return v, jnp.sqrt(jnp.maximum(b @ v, 0.0))
+    return v, jnp.sqrt(jnp.maximum(product(b, v), 0.0))
 
 
 def _line_search(c, q, u, v, alpha):
     """The minimizer of the potential along u∘(1 + t v): safeguarded scalar Newton."""
     w = u * v
-    slope = w @ _matvec(c, u)
-    curve = w @ _matvec(c, w)
+    slope = product(w, product(c, u))
+    curve = product(w, product(c, w))
     pull = w * (q / u) ** (1 / alpha)
     most = jnp.minimum(0.999 / jnp.maximum(jnp.max(-v), 1e-3), 100.0)
 
@@ -204,11 +207,11 @@ def _line_search(c, q, u, v, alpha):
 
 def _certificate(gram, power, a, alpha):
     """The residual on K itself, and a bound on the rounding of forming it."""
-    product = _matvec(gram, a)
-    size = a * _matvec(jnp.abs(gram), a)
-    residual = jnp.abs(a * jnp.maximum(product, 0.0) ** alpha / power - 1)
+    image = product(gram, a)
+    size = a * product(jnp.abs(gram), a)
+    residual = jnp.abs(a * jnp.maximum(image, 0.0) ** alpha / power - 1)
     eps = jnp.finfo(gram.dtype).eps
-    gain = jnp.maximum(a * product, eps * size)
+    gain = jnp.maximum(a * image, eps * size)
     rounding = alpha * a.shape[0] * eps * size / jnp.where(gain > 0, gain, 1.0)
     error = jnp.max(residual + (1 + residual) * rounding)
     known = jnp.all(jnp.isfinite(residual)) & jnp.isfinite(error)
@@ -228,7 +231,7 @@ def _implicit_jvp(alpha, primals, tangents):
     d_gram, d_power, _ = tangents
     with precision_scope(gram):
         r = (power / a) ** (1 / alpha)
-        right = r * d_power / (alpha * power) - _matvec(d_gram, a)
+        right = r * d_power / (alpha * power) - product(d_gram, a)
         root = jax.lax.rsqrt(a * r / alpha)
         side = a * root
         matrix = side[:, None] * gram * side[None, :]
@@ -248,7 +251,3 @@ def _check_power(preference, gram):
             f"preference: expected positive entries, got {power.tolist()}."
         )
     return power
-
-
-def _matvec(matrix, vector):
-    return jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)

@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from paretax._checks import check_square, is_concrete
+from paretax._checks import check_non_negative, check_square
 from paretax._types import Active, Gramian
 
-__all__ = ["Conditioned", "check_ridge", "condition", "precision_scope"]
+__all__ = ["TOLERANCE", "Conditioned", "condition", "precision_scope"]
+
+# What an error may be for `converged`, by the type that the problem is solved in.
+TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
 
 
 class Conditioned(NamedTuple):
@@ -55,7 +58,7 @@ def condition(
     Cost: 2m² multiplications.
     """
     check_square(gram)
-    check_ridge(ridge)
+    check_non_negative("ridge", ridge)
     diagonal = jnp.diagonal(gram)
     alive = diagonal > 0
     if active is not None:
@@ -69,12 +72,6 @@ def condition(
         both = active[:, None] & active[None, :]
         matrix = jnp.where(both, matrix, eye)
     return Conditioned(matrix, scale, alive)
-
-
-def check_ridge(ridge) -> None:
-    """A ridge is a number of at least 0."""
-    if is_concrete(ridge) and not ridge >= 0:
-        raise ValueError(f"ridge: expected a number of at least 0, got {ridge}.")
 
 
 def precision_scope(gram: Gramian):

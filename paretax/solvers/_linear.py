@@ -4,12 +4,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["UNROLLED", "solve_spd"]
+__all__ = ["UNROLLED", "product", "solve_spd"]
 
 # Up to this size an unrolled factorization vectorizes over a batch and beats a library
 # call for a single problem too; beyond it the library wins for a single problem.
 UNROLLED = 7
-_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def product(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+    """a @ b at the highest precision: no TF32 or bfloat16 inside a certificate."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def solve_spd(a: Float[Array, "m m"], b: Float[Array, " m"]) -> Float[Array, " m"]:
@@ -20,15 +24,14 @@ def solve_spd(a: Float[Array, "m m"], b: Float[Array, " m"]) -> Float[Array, " m
     them at once.
     """
 
-    def product(x):
-        return jnp.matmul(a, x, precision=_HIGHEST)
-
     def solve(_, right):
         if a.shape[0] <= UNROLLED:
             return _unrolled(a, right)
         return _library(a, right)
 
-    return jax.lax.custom_linear_solve(product, b, solve, symmetric=True)
+    return jax.lax.custom_linear_solve(
+        lambda x: product(a, x), b, solve, symmetric=True
+    )
 
 
 @jax.custom_batching.custom_vmap

@@ -5,13 +5,11 @@ import jax.numpy as jnp
 
 from paretax._checks import check_square
 from paretax._types import Gramian, Solution
-from paretax.solvers._condition import condition, precision_scope
+from paretax.solvers._condition import TOLERANCE, condition, precision_scope
+from paretax.solvers._linear import product
 from paretax.solvers._nnqp import nnqp, solve_on_support
 
 __all__ = ["min_norm"]
-
-_TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
-_HIGHEST = jax.lax.Precision.HIGHEST
 
 
 def min_norm(gram: Gramian) -> Solution:
@@ -59,7 +57,7 @@ def min_norm(gram: Gramian) -> Solution:
         weights = jnp.where(finite, weights, jnp.nan)
         error = _certificate(fixed, weights)
         value = _on_support(gram, weights, support)
-        converged = error <= _TOLERANCE[gram.dtype.name]
+        converged = error <= TOLERANCE[gram.dtype.name]
         return Solution(value, converged, steps, error)
 
 
@@ -114,11 +112,11 @@ def _program(gram):
 
 
 def _certificate(gram, weights):
-    product = jnp.matmul(gram, weights, precision=_HIGHEST)
-    square = weights @ product
-    size = jnp.sqrt(weights @ jnp.matmul(jnp.abs(gram), weights, precision=_HIGHEST))
+    image = product(gram, weights)
+    square = product(weights, image)
+    size = jnp.sqrt(product(weights, product(jnp.abs(gram), weights)))
     unit = jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0.0)) * size
-    violation = jnp.maximum(square - product, 0.0) / jnp.where(unit > 0, unit, 1.0)
+    violation = jnp.maximum(square - image, 0.0) / jnp.where(unit > 0, unit, 1.0)
     error = jnp.max(jnp.where(unit > 0, violation, 0.0))
     bad = jnp.any(jnp.isnan(weights))
     return jnp.where(bad, jnp.inf, error)
@@ -137,9 +135,9 @@ def _on_support_jvp(primals, tangents):
     d_gram = tangents[0]
     with precision_scope(gram):
         h, s, scale = _program(gram)
-        right = -scale * jnp.matmul(d_gram, weights, precision=_HIGHEST)
+        right = -scale * product(d_gram, weights)
         first = solve_on_support(h, right, support)
         second = solve_on_support(h, s, support)
-        onto = s @ second
-        free = first - second * (s @ first) / jnp.where(onto > 0, onto, 1.0)
+        onto = product(s, second)
+        free = first - second * product(s, first) / jnp.where(onto > 0, onto, 1.0)
         return weights, jnp.where(support, scale * free, 0.0)

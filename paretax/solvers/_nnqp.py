@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from paretax.solvers._linear import solve_spd
+from paretax.solvers._linear import product, solve_spd
 
 __all__ = ["Pivoted", "nnqp", "solve_on_support"]
 
@@ -81,7 +81,7 @@ def _pivot(h, b):
 
     def look(support):
         x = solve_on_support(h, b, support)
-        y = _product(h, x) - b
+        y = product(h, x) - b
         return x, jnp.where(support, x < 0, y < -slack)
 
     def body(carry):
@@ -112,7 +112,7 @@ def _interior_point(h, b, needed):
         """dx, dy with H dx − dy = −(Hx − b − y) and y dx + x dy = target − x y."""
         d = jnp.sqrt(x / y)
         matrix = d[:, None] * h * d[None, :] + jnp.eye(b.shape[0], dtype=b.dtype)
-        right = target / x - (_product(h, x) - b)
+        right = target / x - (product(h, x) - b)
         dx = d * solve_spd(matrix, d * right)
         return dx, (target - x * y - y * dx) / x
 
@@ -145,7 +145,3 @@ def solve_on_support(h, b, support):
     both = support[:, None] & support[None, :]
     eye = jnp.eye(b.shape[0], dtype=b.dtype)
     return solve_spd(jnp.where(both, h, eye), jnp.where(support, b, 0.0))
-
-
-def _product(matrix, vector):
-    return jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)

@@ -3,7 +3,12 @@
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from paretax._checks import check_positive, check_preference, is_concrete
+from paretax._checks import (
+    check_non_negative,
+    check_positive,
+    check_preference,
+    is_concrete,
+)
 from paretax._types import Weights
 from paretax._weighting import Weighting, stateless
 from paretax.solvers import bargain
@@ -65,8 +70,7 @@ def nash_mtl(
     """
     if max_norm is not None:
         check_positive("max_norm", max_norm)
-    if is_concrete(ridge) and not ridge >= 0:
-        raise ValueError(f"ridge: expected a number of at least 0, got {ridge}.")
+    check_non_negative("ridge", ridge)
     power = None if preference is None else check_preference(preference)
     if power is not None and is_concrete(power) and not bool(jnp.all(power > 0)):
         raise ValueError(
@@ -93,7 +97,8 @@ def nash_mtl(
 def _shorten(weights, gram, max_norm):
     if max_norm is None:
         return weights
-    square = weights @ jnp.matmul(gram, weights, precision="highest")
+    image = jnp.matmul(gram, weights, precision="highest")
+    square = jnp.vdot(weights, image, precision="highest")
     positive = square > max_norm**2
     norm = jnp.sqrt(jnp.where(positive, square, 1.0))
     return weights * jnp.where(positive, max_norm / norm, 1.0)
