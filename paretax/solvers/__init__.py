@@ -4,5 +4,15 @@ from paretax._types import Solution
 from paretax.solvers._bargain import bargain
 from paretax.solvers._condition import Conditioned, condition
 from paretax.solvers._min_norm import min_norm
+from paretax.solvers._project_cone import project_cone
+from paretax.solvers._trade_off import trade_off
 
-__all__ = ["Conditioned", "Solution", "bargain", "condition", "min_norm"]
+__all__ = [
+    "Conditioned",
+    "Solution",
+    "bargain",
+    "condition",
+    "min_norm",
+    "project_cone",
+    "trade_off",
+]

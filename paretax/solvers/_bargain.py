@@ -23,13 +23,21 @@ from paretax._checks import (
     is_concrete,
 )
 from paretax._types import Gramian, Solution, Weights
-from paretax.solvers._condition import TOLERANCE, condition, precision_scope
+from paretax.solvers._condition import (
+    TOLERANCE,
+    condition,
+    in_float64,
+    precision_scope,
+    verdict,
+)
+from paretax.solvers._implicit import implicit
 from paretax.solvers._linear import product, solve_spd
 
 __all__ = ["bargain"]
 
 _MAX_STEPS = 60
 _DAMPED_STEPS = 8
+_POLISHING_STEPS = 3
 
 
 def bargain(
@@ -97,12 +105,17 @@ def bargain(
         fixed, fixed_power = jax.lax.stop_gradient((ridged, power))
         plain = preference is None and alpha == 1
         found, steps = _solve(fixed, fixed_power, alpha, plain)
+        found, error, more = _polish(fixed, fixed_power, found, alpha)
         finite = jnp.all(jnp.isfinite(fixed)) & jnp.all(jnp.isfinite(fixed_power))
         found = jnp.where(finite, found, jnp.nan)
-        error = _certificate(fixed, fixed_power, found, alpha)
-        value = _implicit(alpha, ridged, power, found)
-        converged = error <= TOLERANCE[gram.dtype.name]
-        return Solution(value, converged, steps, error)
+        value = implicit(
+            functools.partial(_conditions, alpha),
+            functools.partial(_linearized, alpha),
+            (ridged, power),
+            found,
+        )
+        error, converged = verdict(error, found)
+        return Solution(value, converged, steps + more, error)
 
 
 class _Newton(NamedTuple):
@@ -117,44 +130,60 @@ def _solve(gram, power, alpha, plain):
     """The best a found, and the number of steps; `plain` is p = 1 and α = 1."""
     scaled = condition(gram)
     c, scale = scaled.matrix, scaled.scale
-    q = power * scale ** (alpha - 1) if alpha != 1 else power
+    q = power * _power(scale, alpha - 1) if alpha != 1 else power
 
-    def body(carry):
-        v, decrement = _newton_step(c, q, carry.u, alpha)
-        damped = jnp.where(decrement < 0.25, 1.0, 1 / (1 + decrement))
-        # The damped step is proved for p ≥ 1 and α = 1 only.
-        damping_holds = (carry.step < _DAMPED_STEPS) & plain
-        t = jax.lax.cond(
-            damping_holds,
-            lambda: damped,
-            lambda: _line_search(c, q, carry.u, v, alpha),
-        )
-        u = carry.u * (1 + t * v)
-        size, enough = _residual(c, q, u, alpha)
-        # Asked for apart: a maximum may pass over NaN in compiled code.
-        finite = jnp.all(jnp.isfinite(u))
-        better = finite & (size < carry.best_residual)
-        return _Newton(
-            u=u,
-            best=jnp.where(better, u, carry.best),
-            best_residual=jnp.where(better, size, carry.best_residual),
-            step=carry.step + 1,
-            going=finite & (size > enough),
-        )
+    def loop(step_size, most_steps, first, unroll):
+        def body(carry):
+            u = carry.u
+            pull = u * (_power(q / u, 1 / alpha) - product(c, u))
+            v, decrement = _newton_step(c, q, u, pull, alpha, unroll)
+            return _moved(c, q, carry, u * (1 + step_size(u, v, decrement) * v), alpha)
 
-    def keep_going(carry):
-        return carry.going & (carry.step < _MAX_STEPS)
+        def keep_going(carry):
+            return carry.going & (carry.step < most_steps)
+
+        return jax.lax.while_loop(keep_going, body, first)
 
     start = _start(c, q, alpha)
     size, enough = _residual(c, q, start, alpha)
-    first = _Newton(start, start, size, jnp.zeros((), jnp.int32), size > enough)
-    last = jax.lax.while_loop(keep_going, body, first)
+    last = _Newton(start, start, size, jnp.zeros((), jnp.int32), size > enough)
+    # Two loops, so that a batch pays for line searches only where one is needed.
+    if plain:  # the damped step is proved for p ≥ 1 and α = 1 only
+        last = loop(_damped, _DAMPED_STEPS, last, unroll=True)
+    search = functools.partial(_line_search, c, q, alpha)
+    last = loop(search, _MAX_STEPS, last, unroll=not plain)
     return last.best * scale, last.step
+
+
+def _moved(c, q, carry, u, alpha):
+    size, enough = _residual(c, q, u, alpha)
+    # Asked for apart: a maximum may pass over NaN in compiled code.
+    finite = jnp.all(jnp.isfinite(u))
+    better = finite & (size < carry.best_residual)
+    return _Newton(
+        u=u,
+        best=jnp.where(better, u, carry.best),
+        best_residual=jnp.where(better, size, carry.best_residual),
+        step=carry.step + 1,
+        going=finite & (size > enough),
+    )
+
+
+def _power(x, exponent):
+    """x^exponent, without a transcendental function where there is no need of one."""
+    if exponent == 1:
+        return x
+    return 1 / x if exponent == -1 else x**exponent
+
+
+def _damped(u, v, decrement):
+    del u, v
+    return jnp.where(decrement < 0.25, 1.0, 1 / (1 + decrement))
 
 
 def _residual(c, q, u, alpha):
     """maxᵢ |uᵢ (Cu)ᵢ^α/qᵢ − 1|, and how small rounding lets it become."""
-    relative = u * jnp.maximum(product(c, u), 0.0) ** alpha / q - 1
+    relative = u * _power(jnp.maximum(product(c, u), 0.0), alpha) / q - 1
     size = jnp.max(u * product(jnp.abs(c), u))
     floor = 4 * jnp.finfo(c.dtype).eps
     return jnp.max(jnp.abs(relative)), floor * jnp.maximum(1.0, size)
@@ -162,36 +191,35 @@ def _residual(c, q, u, alpha):
 
 def _start(c, q, alpha):
     """The best multiple of the orthogonal tasks' solution; exact for m = 2, p = 1."""
-    base = q ** (1 / (1 + alpha))
+    base = _power(q, 1 / (1 + alpha))
     square = jnp.sum(base * base)
     curvature = product(base, product(c, base))
     least = jnp.finfo(c.dtype).eps * square
-    return base * (square / jnp.maximum(curvature, least)) ** (alpha / (1 + alpha))
+    stretch = square / jnp.maximum(curvature, least)
+    return base * _power(stretch, alpha / (1 + alpha))
 
 
-def _newton_step(c, q, u, alpha):
-    """The relative step v, and the Newton decrement √(bᵀv)."""
-    r = (q / u) ** (1 / alpha)
-    b = u * (r - product(c, u))
-    root = jax.lax.rsqrt(u * r / alpha)
-    scaled = (u * root)[:, None] * c * (u * root)[None, :]
-    matrix = scaled + jnp.eye(u.shape[0], dtype=u.dtype)
-    v = root * solve_spd(matrix, root * b)
-    return v, jnp.sqrt(jnp.maximum(product(b, v), 0.0))
+def _newton_step(c, q, u, pull, alpha, unroll=True):
+    """The relative step v for u∘(r − C u) = pull, and the decrement √(pullᵀv)."""
+    root = jax.lax.rsqrt(u * _power(q / u, 1 / alpha) / alpha)
+    side = u * root
+    matrix = side[:, None] * c * side[None, :] + jnp.eye(u.shape[0], dtype=u.dtype)
+    v = root * solve_spd(matrix, root * pull, unroll=unroll)
+    return v, jnp.sqrt(jnp.maximum(product(pull, v), 0.0))
 
 
-def _line_search(c, q, u, v, alpha):
+def _line_search(c, q, alpha, u, v, _):
     """The minimizer of the potential along u∘(1 + t v): safeguarded scalar Newton."""
     w = u * v
     slope = product(w, product(c, u))
     curve = product(w, product(c, w))
-    pull = w * (q / u) ** (1 / alpha)
+    pull = w * _power(q / u, 1 / alpha)
     most = jnp.minimum(0.999 / jnp.maximum(jnp.max(-v), 1e-3), 100.0)
 
     def body(_, carry):
         low, high, t = carry
         stretch = 1 + t * v
-        shrunk = pull * stretch ** (-1 / alpha)
+        shrunk = pull * _power(stretch, -1 / alpha)
         first = slope + t * curve - jnp.sum(shrunk)
         second = curve + jnp.sum(shrunk * v / stretch) / alpha
         low = jnp.where(first < 0, t, low)
@@ -205,38 +233,77 @@ def _line_search(c, q, u, v, alpha):
     return jax.lax.fori_loop(0, 8, body, start)[2]
 
 
-def _certificate(gram, power, a, alpha):
+class _Polished(NamedTuple):
+    a: Float[Array, " m"]
+    error: Float[Array, ""]
+    step: Int[Array, ""]
+    going: Bool[Array, ""]
+
+
+def _polish(gram, power, a, alpha):
+    """Newton steps on K itself, their right-hand side in float64: rounding's floor.
+
+    Taken only while the error is within a factor of ten of what `converged` allows, or
+    above it, and falls; so none on ordinary problems.
+    """
+    pulled = in_float64(functools.partial(_pull, alpha))
+    certificate = in_float64(functools.partial(_certificate, alpha))
+    scaled = condition(gram)
+    q = power * scaled.scale ** (alpha - 1) if alpha != 1 else power
+    enough = TOLERANCE[gram.dtype.name] / 10
+
+    def body(carry):
+        pull = pulled(gram, power, carry.a)
+        u = carry.a / scaled.scale
+        v, _ = _newton_step(scaled.matrix, q, u, pull, alpha, unroll=False)
+        a = carry.a * jnp.maximum(1 + v, 0.5)
+        error = certificate(gram, power, a)
+        better = error < 0.5 * carry.error
+        return _Polished(
+            a=jnp.where(error < carry.error, a, carry.a),
+            error=jnp.minimum(error, carry.error),
+            step=carry.step + 1,
+            going=better & (error > enough),
+        )
+
+    def keep_going(carry):
+        return carry.going & (carry.step < _POLISHING_STEPS)
+
+    error = certificate(gram, power, a)
+    first = _Polished(a, error, jnp.zeros((), jnp.int32), enough < error)
+    last = jax.lax.while_loop(keep_going, body, first)
+    return last.a, last.error, last.step
+
+
+def _pull(alpha, gram, power, a):
+    return a * (_power(power / a, 1 / alpha) - product(gram, a))
+
+
+def _certificate(alpha, gram, power, a):
     """The residual on K itself, and a bound on the rounding of forming it."""
     image = product(gram, a)
     size = a * product(jnp.abs(gram), a)
-    residual = jnp.abs(a * jnp.maximum(image, 0.0) ** alpha / power - 1)
+    residual = jnp.abs(a * _power(jnp.maximum(image, 0.0), alpha) / power - 1)
     eps = jnp.finfo(gram.dtype).eps
     gain = jnp.maximum(a * image, eps * size)
     rounding = alpha * a.shape[0] * eps * size / jnp.where(gain > 0, gain, 1.0)
-    error = jnp.max(residual + (1 + residual) * rounding)
-    known = jnp.all(jnp.isfinite(residual)) & jnp.isfinite(error)
-    return jnp.where(known, error, jnp.inf)
+    error = residual + (1 + residual) * rounding
+    # Asked for apart: a maximum may pass over NaN in compiled code.
+    return jnp.where(jnp.all(jnp.isfinite(error)), jnp.max(error), jnp.inf)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _implicit(alpha, gram, power, root):
-    del alpha, gram, power
-    return root
+def _conditions(alpha, params, a, _):
+    gram, power = params
+    return product(gram, a) - _power(power / a, 1 / alpha)
 
 
-@_implicit.defjvp
-def _implicit_jvp(alpha, primals, tangents):
-    """(AKA + diag(a∘r/α)) (da/a) = a∘(−dK a + r∘dp/(α p)), r = (p/a)^(1/α)."""
-    gram, power, a = primals
-    d_gram, d_power, _ = tangents
-    with precision_scope(gram):
-        r = (power / a) ** (1 / alpha)
-        right = r * d_power / (alpha * power) - product(d_gram, a)
-        root = jax.lax.rsqrt(a * r / alpha)
-        side = a * root
-        matrix = side[:, None] * gram * side[None, :]
-        matrix = matrix + jnp.eye(a.shape[0], dtype=a.dtype)
-        return a, side * solve_spd(matrix, side * right)
+def _linearized(alpha, params, a, _, right):
+    """(AKA + diag(a∘r/α)) (da/a) = a∘right, r = (p/a)^(1/α)."""
+    gram, power = params
+    root = jax.lax.rsqrt(a * _power(power / a, 1 / alpha) / alpha)
+    side = a * root
+    matrix = side[:, None] * gram * side[None, :] + jnp.eye(a.shape[0], dtype=a.dtype)
+    return side * solve_spd(matrix, side * right)
 
 
 def _check_power(preference, gram):

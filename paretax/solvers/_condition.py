@@ -1,6 +1,7 @@
-"""Scaling: the one place where a Gramian is made fit for a solver."""
+"""Scale and precision: the one place where a Gramian is made fit for a solver."""
 
 import contextlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,14 @@ from jaxtyping import Array, Bool, Float
 from paretax._checks import check_non_negative, check_square
 from paretax._types import Active, Gramian
 
-__all__ = ["TOLERANCE", "Conditioned", "condition", "precision_scope"]
+__all__ = [
+    "TOLERANCE",
+    "Conditioned",
+    "condition",
+    "in_float64",
+    "precision_scope",
+    "verdict",
+]
 
 # What an error may be for `converged`, by the type that the problem is solved in.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
@@ -79,3 +87,36 @@ def precision_scope(gram: Gramian):
     if gram.dtype == jnp.float64:
         return jax.enable_x64(True)
     return contextlib.nullcontext()
+
+
+def in_float64(fun: Callable[..., Array]) -> Callable[..., Array]:
+    """`fun` of float arrays, computed in float64, returned in the first one's type.
+
+    For certificates: what float32 loses in forming a residual is many times what the
+    residual is, and m² operations in float64 are cheap beside a solve. Not for what is
+    differentiated. A batch is traced inside a scope of its own, because JAX's rules for
+    batching round float64 to float32 outside one.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def wide(*args):
+        with jax.enable_x64(True):
+            arrays = (jax.lax.convert_element_type(x, jnp.float64) for x in args)
+            return jax.lax.convert_element_type(fun(*arrays), args[0].dtype)
+
+    @wide.def_vmap
+    def _(axis_size, in_batched, *args):
+        del axis_size
+        axes = [0 if batched else None for batched in in_batched]
+        return in_float64(jax.vmap(fun, in_axes=axes))(*args), True
+
+    return wide
+
+
+def verdict(error: Float[Array, "..."], *data: Float[Array, "..."]) -> tuple:
+    """(error, converged): an error that is not a number, or data that is not, is ∞."""
+    known = jnp.isfinite(error)
+    for x in data:
+        known = known & jnp.all(jnp.isfinite(x))
+    error = jnp.where(known, error, jnp.inf)
+    return error, error <= TOLERANCE[error.dtype.name]

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["UNROLLED", "product", "solve_spd"]
+__all__ = ["UNROLLED", "UNROLLED_IN_A_BATCH", "product", "solve_spd"]
 
-# Up to this size an unrolled factorization vectorizes over a batch and beats a library
-# call for a single problem too; beyond it the library wins for a single problem.
+# Up to these sizes an unrolled factorization beats a library call, for one system and
+# for a batch, over which it vectorizes.
 UNROLLED = 7
+UNROLLED_IN_A_BATCH = 11
 
 
 def product(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -16,50 +17,62 @@ def product(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "...
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def solve_spd(a: Float[Array, "m m"], b: Float[Array, " m"]) -> Float[Array, " m"]:
-    """x with A x = b, A symmetric positive definite; linear in b, forward and reverse.
+def solve_spd(
+    a: Float[Array, "m m"], b: Float[Array, "m ..."], *, unroll: bool = True
+) -> Float[Array, "m ..."]:
+    """X with A X = B, A symmetric positive definite; linear in B, forward and reverse.
 
-    Cost: m³/3 multiply-adds unrolled (m ≤ 7) or by LAPACK; m³ in a batch of larger
-    ones, where batched library calls are avoided: XLA's CPU runtime deadlocks on two of
-    them at once.
+    B has shape [m], or [m, r] for r right-hand sides that share the factorization.
+    Where a program solves rarely, `unroll=False` saves seconds of compilation.
+
+    Cost: m³/3 multiply-adds unrolled (m ≤ 7, in a batch m ≤ 11) or by LAPACK; m³ in a
+    batch of larger ones, where batched library calls are avoided: XLA's CPU runtime
+    deadlocks on two of them at once.
     """
 
     def solve(_, right):
-        if a.shape[0] <= UNROLLED:
+        if unroll and a.shape[0] <= UNROLLED:
             return _unrolled(a, right)
-        return _library(a, right)
+        return (_library if unroll else _rolled)(a, right)
 
     return jax.lax.custom_linear_solve(
         lambda x: product(a, x), b, solve, symmetric=True
     )
 
 
-@jax.custom_batching.custom_vmap
-def _library(a, b):
+def _alone(a, b):
     factor = jax.scipy.linalg.cho_factor(a, lower=True)
     return jax.scipy.linalg.cho_solve(factor, b)
 
 
-@_library.def_vmap
-def _batched(axis_size, in_batched, a, b):
-    rows = [
-        x if batched else jnp.broadcast_to(x, (axis_size, *x.shape))
-        for x, batched in zip((a, b), in_batched, strict=True)
-    ]
-    return jax.vmap(_looped)(*rows), True
+def _with_batches_by(solve_one):
+    """A library call for one system; `solve_one(m)` picks the solver of a batch."""
+    single = jax.custom_batching.custom_vmap(_alone)
+
+    @single.def_vmap
+    def _(axis_size, in_batched, a, b):
+        rows = [
+            x if batched else jnp.broadcast_to(x, (axis_size, *x.shape))
+            for x, batched in zip((a, b), in_batched, strict=True)
+        ]
+        return jax.vmap(solve_one(a.shape[-1]))(*rows), True
+
+    return single
 
 
 def _looped(a, b):
     """Cholesky column by column, each step one update of the whole matrix."""
     m = b.shape[0]
     order = jnp.arange(m)
+    beside = order.reshape(m, *(1 for _ in b.shape[1:]))
 
     def eliminate(j, carry):
         rest, right, columns = carry
         below = jnp.where(order >= j, rest[:, j], 0.0)
         column = below * jax.lax.rsqrt(rest[j, j])
         y = right[j] / column[j]
-        right = jnp.where(order > j, right - column * y, right).at[j].set(y)
+        left = right - jnp.multiply.outer(column, y)
+        right = jnp.where(beside > j, left, right).at[j].set(y)
         return rest - jnp.outer(column, column), right, columns.at[:, j].set(column)
 
     zero = jnp.zeros_like(a)
@@ -68,7 +81,8 @@ def _looped(a, b):
     def substitute(step, x):
         j = m - 1 - step
         value = x[j] / columns[j, j]
-        return jnp.where(order < j, x - columns[j] * value, x).at[j].set(value)
+        left = x - jnp.multiply.outer(columns[j], value)
+        return jnp.where(beside < j, left, x).at[j].set(value)
 
     return jax.lax.fori_loop(0, m, substitute, y)
 
@@ -108,4 +122,15 @@ def _back_substitute(rows, y):
         terms = (rows[k][i] * x[k] for k in range(i + 1, m))
         dot = sum(terms, jnp.zeros((), y[i].dtype))
         x[i] = (y[i] - dot) * rows[i][i]
-    return jnp.stack(x)
+    # Not jnp.stack: XLA on a CPU would compute all of x once for each of its entries.
+    order = jnp.arange(m).reshape(m, *(1 for _ in x[0].shape))
+    out = jnp.zeros((m, *x[0].shape), x[0].dtype)
+    for i, value in enumerate(x):
+        out = jnp.where(order == i, value, out)
+    return out
+
+
+_library = _with_batches_by(
+    lambda m: _unrolled if m <= UNROLLED_IN_A_BATCH else _looped
+)
+_rolled = _with_batches_by(lambda m: _looped)

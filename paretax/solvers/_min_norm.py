@@ -5,11 +5,12 @@ import jax.numpy as jnp
 
 from paretax._checks import check_square
 from paretax._types import Gramian, Solution
-from paretax.solvers._condition import TOLERANCE, condition, precision_scope
+from paretax.solvers._condition import condition, in_float64, precision_scope, verdict
+from paretax.solvers._implicit import implicit
 from paretax.solvers._linear import product
 from paretax.solvers._nnqp import nnqp, solve_on_support
 
-__all__ = ["min_norm"]
+__all__ = ["min_norm", "shortest"]
 
 
 def min_norm(gram: Gramian) -> Solution:
@@ -52,16 +53,16 @@ def min_norm(gram: Gramian) -> Solution:
     with precision_scope(gram):
         gram = jnp.asarray(gram)
         fixed = jax.lax.stop_gradient(gram)
-        weights, support, steps = _solve(fixed)
+        weights, support, steps = shortest(fixed)
         finite = jnp.all(jnp.isfinite(fixed))
         weights = jnp.where(finite, weights, jnp.nan)
-        error = _certificate(fixed, weights)
-        value = _on_support(gram, weights, support)
-        converged = error <= TOLERANCE[gram.dtype.name]
+        value = implicit(_conditions, _linearized, (gram,), weights, support)
+        error, converged = verdict(_certificate(fixed, weights), weights)
         return Solution(value, converged, steps, error)
 
 
-def _solve(gram):
+def shortest(gram):
+    """The weights, their support and the steps, of a Gramian that is finite."""
     m = gram.shape[0]
     if m == 1:
         one = jnp.ones(1, gram.dtype)
@@ -78,13 +79,12 @@ def _solve(gram):
 
 def _pair(gram):
     """m = 2: the point of the segment nearest to 0."""
-    first, second, cross = gram[0, 0], gram[1, 1], gram[0, 1]
-    length = first + second - 2 * cross
-    share = jnp.where(
-        length > 0, (second - cross) / jnp.where(length > 0, length, 1), 0.5
-    )
-    share = jnp.clip(share, 0.0, 1.0)
-    weights = jnp.stack([share, 1 - share])
+    # Each share from its own numerator: 1 − share would lose a small one.
+    cross = gram[0, 1]
+    above = jnp.stack([gram[1, 1] - cross, gram[0, 0] - cross])
+    length = above[0] + above[1]
+    shares = above / jnp.where(length > 0, length, 1.0)
+    weights = jnp.where(length > 0, jnp.clip(shares, 0.0, 1.0), 0.5)
     return weights, weights > 0, jnp.zeros((), jnp.int32)
 
 
@@ -98,46 +98,36 @@ def _hull(gram):
 
 
 def _program(gram):
-    """H = C + s sᵀ with a ridge of the size of its rounding, s, and D = scale."""
-    m = gram.shape[0]
+    """H = C + s sᵀ, s, and D = scale."""
     scaled = condition(gram)
     top = jnp.max(jnp.where(scaled.alive, scaled.scale, 0.0))
     top = jnp.where(top > 0, top, 1.0)
     s = jnp.where(scaled.alive, scaled.scale / top, 1.0)
     s = s / jnp.sqrt(jnp.sum(s * s))
-    ridge = 2 * m * jnp.finfo(gram.dtype).eps
-    eye = jnp.eye(m, dtype=gram.dtype)
-    h = scaled.matrix + s[:, None] * s[None, :] + ridge * eye
+    h = scaled.matrix + s[:, None] * s[None, :]
     return h, s, scaled.scale
 
 
+@in_float64
 def _certificate(gram, weights):
     image = product(gram, weights)
     square = product(weights, image)
     size = jnp.sqrt(product(weights, product(jnp.abs(gram), weights)))
     unit = jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0.0)) * size
     violation = jnp.maximum(square - image, 0.0) / jnp.where(unit > 0, unit, 1.0)
-    error = jnp.max(jnp.where(unit > 0, violation, 0.0))
-    bad = jnp.any(jnp.isnan(weights))
-    return jnp.where(bad, jnp.inf, error)
+    return jnp.max(jnp.where(unit > 0, violation, 0.0))
 
 
-@jax.custom_jvp
-def _on_support(gram, weights, support):
-    del gram, support
-    return weights
+def _conditions(params, weights, _):
+    return product(params[0], weights)
 
 
-@_on_support.defjvp
-def _on_support_jvp(primals, tangents):
-    """K dw + dK w = dν 1 on the support and 1ᵀdw = 0, in unit-diagonal coordinates."""
-    gram, weights, support = primals
-    d_gram = tangents[0]
-    with precision_scope(gram):
-        h, s, scale = _program(gram)
-        right = -scale * product(d_gram, weights)
-        first = solve_on_support(h, right, support)
-        second = solve_on_support(h, s, support)
-        onto = product(s, second)
-        free = first - second * product(s, first) / jnp.where(onto > 0, onto, 1.0)
-        return weights, jnp.where(support, scale * free, 0.0)
+def _linearized(params, _, support, right):
+    """K dw − dν 1 = right on the support and 1ᵀdw = 0, in unit-diagonal coordinates."""
+    h, s, scale = _program(params[0])
+    # Two solves: stacked, the constant one would be transposed with the linear one.
+    first = solve_on_support(h, scale * right, support)
+    second = solve_on_support(h, s, support)
+    onto = product(s, second)
+    free = first - second * product(s, first) / jnp.where(onto > 0, onto, 1.0)
+    return jnp.where(support, scale * free, 0.0)

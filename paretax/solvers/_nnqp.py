@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from paretax.solvers._condition import in_float64
 from paretax.solvers._linear import product, solve_spd
 
 __all__ = ["Pivoted", "nnqp", "solve_on_support"]
 
 _CHANCES = 3
+_REFINEMENTS = 4
 
 
 class Pivoted(NamedTuple):
@@ -42,18 +44,24 @@ class _Inner(NamedTuple):
     steps: Int[Array, ""]
 
 
-def nnqp(h: Float[Array, "m m"], b: Float[Array, " m"]) -> Pivoted:
-    """The minimizer of ½xᵀHx − bᵀx over x ≥ 0, for a positive definite H.
+def nnqp(
+    h: Float[Array, "m m"],
+    b: Float[Array, " m"],
+    start: Bool[Array, " m"] | None = None,
+) -> Pivoted:
+    """The minimizer of ½xᵀHx − bᵀx over x ≥ 0, for a positive semi-definite H.
 
     Complementarity picks a support: x = H⁻¹b on it, the slack Hx − b ≥ 0 off it. Each
     step exchanges every index of the wrong sign; when that has not reduced their number
     three times running, only the largest such index. Where rounding makes signs a
     matter of chance, as on a singular H, this cycles, and an interior-point method
-    takes over.
+    takes over. Both work on H + 2m·eps·I; what that ridge changes is then taken back on
+    the support by iterative refinement, which needs b in the range of H.
 
     Args:
-      h: shape [m, m], symmetric, positive definite, of unit size.
-      b: shape [m], with positive entries.
+      h: shape [m, m], symmetric, positive semi-definite, of unit size.
+      b: shape [m].
+      start: bool, shape [m]; the first guess of the support. None is b > 0.
 
     Returns:
       A `Pivoted`. Signs count as wrong beyond m·eps·max|b|. The caller judges the
@@ -68,38 +76,38 @@ def nnqp(h: Float[Array, "m m"], b: Float[Array, " m"]) -> Pivoted:
     problem", 1974; Mehrotra, "On the implementation of a primal-dual interior point
     method", 1992.
     """
-    pivoted, failed = _pivot(h, b)
-    inner = _interior_point(h, b, failed)
+    m = b.shape[0]
+    ridged = h + 2 * m * jnp.finfo(h.dtype).eps * jnp.eye(m, dtype=h.dtype)
+    pivoted, failed = _pivot(ridged, b, b > 0 if start is None else start)
+    inner = _interior_point(ridged, b, failed)
     chosen = Pivoted(inner.x, inner.x > inner.y, pivoted.steps + inner.steps)
-    return jax.tree.map(lambda a, b: jnp.where(failed, a, b), chosen, pivoted)
+    found = jax.tree.map(lambda a, b: jnp.where(failed, a, b), chosen, pivoted)
+    return _refine(h, ridged, b, found)
 
 
-def _pivot(h, b):
+def _pivot(h, b, support):
     m = b.shape[0]
     slack = m * jnp.finfo(b.dtype).eps * jnp.max(jnp.abs(b))
     order = jnp.arange(m, dtype=jnp.int32)
-
-    def look(support):
-        x = solve_on_support(h, b, support)
-        y = product(h, x) - b
-        return x, jnp.where(support, x < 0, y < -slack)
 
     def body(carry):
         count = jnp.sum(carry.wrong, dtype=jnp.int32)
         chances = jnp.where(count < carry.fewest, _CHANCES, carry.chances - 1)
         last = carry.wrong & (order == jnp.max(jnp.where(carry.wrong, order, -1)))
         support = carry.support ^ jnp.where(chances > 0, carry.wrong, last)
-        x, wrong = look(support)
+        x = solve_on_support(h, b, support)
+        wrong = jnp.where(support, x < 0, product(h, x) - b < -slack)
         fewest = jnp.minimum(carry.fewest, count)
         return _Carry(support, x, wrong, fewest, chances, carry.steps + 1)
 
     def keep_going(carry):
-        return jnp.any(carry.wrong) & (carry.steps < 10 + 2 * m)
+        first = carry.steps == 0
+        return (first | jnp.any(carry.wrong)) & (carry.steps < 10 + 2 * m)
 
-    support = b > 0
-    x, wrong = look(support)
     count = jnp.asarray([m + 1, _CHANCES, 0], jnp.int32)
-    last = jax.lax.while_loop(keep_going, body, _Carry(support, x, wrong, *count))
+    nothing = jnp.zeros(m, bool)
+    first = _Carry(support, jnp.zeros_like(b), nothing, *count)
+    last = jax.lax.while_loop(keep_going, body, first)
     failed = jnp.any(last.wrong) | ~jnp.all(jnp.isfinite(last.x))
     return Pivoted(jnp.maximum(last.x, 0.0), last.support, last.steps), failed
 
@@ -113,7 +121,7 @@ def _interior_point(h, b, needed):
         d = jnp.sqrt(x / y)
         matrix = d[:, None] * h * d[None, :] + jnp.eye(b.shape[0], dtype=b.dtype)
         right = target / x - (product(h, x) - b)
-        dx = d * solve_spd(matrix, d * right)
+        dx = d * solve_spd(matrix, d * right, unroll=False)
         return dx, (target - x * y - y * dx) / x
 
     def reach(x, dx, y, dy):
@@ -140,8 +148,49 @@ def _interior_point(h, b, needed):
     return jax.lax.while_loop(keep_going, body, start)
 
 
-def solve_on_support(h, b, support):
-    """x with (Hx)ᵢ = bᵢ on the support and xᵢ = 0 off it; linear in b."""
+class _Refined(NamedTuple):
+    x: Float[Array, " m"]
+    rest: Float[Array, " m"]
+    steps: Int[Array, ""]
+    going: Bool[Array, ""]
+
+
+def _refine(h, ridged, b, found):
+    """x + (H + ridge)⁻¹(b − Hx) on the support, while that keeps x ≥ 0 and helps."""
+    enough = 8 * jnp.finfo(b.dtype).eps * jnp.max(jnp.abs(b))
+    defect = in_float64(lambda h, b, x: b - product(h, x))
+
+    def left(x):
+        return jnp.where(found.support, defect(h, b, x), 0.0)
+
+    def body(carry):
+        x = carry.x + solve_on_support(
+            ridged, carry.rest, found.support, unroll=False
+        )
+        rest = left(x)
+        size = jnp.max(jnp.abs(rest))
+        better = (size < 0.5 * jnp.max(jnp.abs(carry.rest))) & jnp.all(x >= 0)
+        return _Refined(
+            x=jnp.where(better, x, carry.x),
+            rest=jnp.where(better, rest, carry.rest),
+            steps=carry.steps + 1,
+            going=better & (size > enough),
+        )
+
+    def keep_going(carry):
+        return carry.going & (carry.steps < _REFINEMENTS)
+
+    rest = left(found.x)
+    going = jnp.max(jnp.abs(rest)) > enough
+    first = _Refined(found.x, rest, jnp.zeros((), jnp.int32), going)
+    last = jax.lax.while_loop(keep_going, body, first)
+    return Pivoted(last.x, found.support, found.steps + last.steps)
+
+
+def solve_on_support(h, b, support, *, unroll=True):
+    """X with (HX)ᵢ = bᵢ on the support and Xᵢ = 0 off it; b of shape [m] or [m, r]."""
     both = support[:, None] & support[None, :]
     eye = jnp.eye(b.shape[0], dtype=b.dtype)
-    return solve_spd(jnp.where(both, h, eye), jnp.where(support, b, 0.0))
+    inside = support.reshape(-1, *(1 for _ in b.shape[1:]))
+    matrix = jnp.where(both, h, eye)
+    return solve_spd(matrix, jnp.where(inside, b, 0.0), unroll=unroll)
