@@ -5,6 +5,7 @@ from paretax.solvers._bargain import bargain
 from paretax.solvers._condition import Conditioned, condition
 from paretax.solvers._min_norm import min_norm
 from paretax.solvers._project_cone import project_cone
+from paretax.solvers._quadratic import lp, qp
 from paretax.solvers._trade_off import trade_off
 
 __all__ = [
@@ -12,7 +13,9 @@ __all__ = [
     "Solution",
     "bargain",
     "condition",
+    "lp",
     "min_norm",
     "project_cone",
+    "qp",
     "trade_off",
 ]

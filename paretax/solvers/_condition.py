@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -82,15 +82,15 @@ def condition(
     return Conditioned(matrix, scale, alive)
 
 
-def precision_scope(gram: Gramian):
-    """An x64 scope for a float64 Gramian in a float32 program, else nothing."""
-    if gram.dtype == jnp.float64:
+def precision_scope(dtype: jnp.dtype):
+    """An x64 scope for float64 data in a float32 program, else nothing."""
+    if dtype == jnp.float64:
         return jax.enable_x64(True)
     return contextlib.nullcontext()
 
 
-def in_float64(fun: Callable[..., Array]) -> Callable[..., Array]:
-    """`fun` of float arrays, computed in float64, returned in the first one's type.
+def in_float64(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """`fun` of float arrays, computed in float64, its floats in the first one's type.
 
     For certificates: what float32 loses in forming a residual is many times what the
     residual is, and m² operations in float64 are cheap beside a solve. Not for what is
@@ -102,13 +102,21 @@ def in_float64(fun: Callable[..., Array]) -> Callable[..., Array]:
     def wide(*args):
         with jax.enable_x64(True):
             arrays = (jax.lax.convert_element_type(x, jnp.float64) for x in args)
-            return jax.lax.convert_element_type(fun(*arrays), args[0].dtype)
+            return jax.tree.map(narrow(args[0].dtype), fun(*arrays))
 
     @wide.def_vmap
     def _(axis_size, in_batched, *args):
         del axis_size
         axes = [0 if batched else None for batched in in_batched]
-        return in_float64(jax.vmap(fun, in_axes=axes))(*args), True
+        out = in_float64(jax.vmap(fun, in_axes=axes))(*args)
+        return out, jax.tree.map(lambda _: True, out)
+
+    def narrow(dtype):
+        def convert(leaf):
+            floats = leaf.dtype == jnp.float64
+            return jax.lax.convert_element_type(leaf, dtype) if floats else leaf
+
+        return convert
 
     return wide
 

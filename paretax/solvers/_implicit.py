@@ -39,7 +39,8 @@ def implicit(
 @implicit.defjvp
 def _implicit_jvp(conditions, solve, primals, tangents):
     params, root, fixed = primals
-    with precision_scope(params[0]):
-        _, moved = jax.jvp(lambda p: conditions(p, root, fixed), (params,), tangents[:1])
+    with precision_scope(params[0].dtype):
+        moving = lambda p: conditions(p, root, fixed)
+        _, moved = jax.jvp(moving, (params,), tangents[:1])
         right = jax.tree.map(lambda x: -x, moved)
         return root, solve(params, root, fixed, right)

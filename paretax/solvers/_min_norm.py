@@ -50,7 +50,7 @@ def min_norm(gram: Gramian) -> Solution:
     in a polytope", 1976.
     """
     check_square(gram)
-    with precision_scope(gram):
+    with precision_scope(gram.dtype):
         gram = jnp.asarray(gram)
         fixed = jax.lax.stop_gradient(gram)
         weights, support, steps = shortest(fixed)

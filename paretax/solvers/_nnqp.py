@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from paretax.solvers._condition import in_float64
+from paretax.solvers._exchange import exchange
 from paretax.solvers._linear import product, solve_spd
 
 __all__ = ["Pivoted", "nnqp", "solve_on_support"]
 
-_CHANCES = 3
 _REFINEMENTS = 4
 
 
@@ -29,15 +29,6 @@ class Pivoted(NamedTuple):
     steps: Int[Array, ""]
 
 
-class _Carry(NamedTuple):
-    support: Bool[Array, " m"]
-    x: Float[Array, " m"]
-    wrong: Bool[Array, " m"]
-    fewest: Int[Array, ""]
-    chances: Int[Array, ""]
-    steps: Int[Array, ""]
-
-
 class _Inner(NamedTuple):
     x: Float[Array, " m"]
     y: Float[Array, " m"]
@@ -51,12 +42,11 @@ def nnqp(
 ) -> Pivoted:
     """The minimizer of ½xᵀHx − bᵀx over x ≥ 0, for a positive semi-definite H.
 
-    Complementarity picks a support: x = H⁻¹b on it, the slack Hx − b ≥ 0 off it. Each
-    step exchanges every index of the wrong sign; when that has not reduced their number
-    three times running, only the largest such index. Where rounding makes signs a
-    matter of chance, as on a singular H, this cycles, and an interior-point method
-    takes over. Both work on H + 2m·eps·I; what that ridge changes is then taken back on
-    the support by iterative refinement, which needs b in the range of H.
+    Complementarity picks a support: x = H⁻¹b on it, the slack Hx − b ≥ 0 off it, found
+    by `exchange`. Where rounding makes signs a matter of chance, as on a singular H,
+    that cycles, and an interior-point method takes over. Both work on H + 2m·eps·I;
+    what that ridge changes is then taken back on the support by iterative refinement,
+    which needs b in the range of H.
 
     Args:
       h: shape [m, m], symmetric, positive semi-definite, of unit size.
@@ -70,11 +60,8 @@ def nnqp(
     Cost: a Cholesky factorization of m×m a step, commonly 2 to 6 steps, at most 50 +
     2m.
 
-    Reference: Portugal, Júdice & Vicente, "A comparison of block pivoting and
-    interior-point algorithms for linear least squares problems with nonnegative
-    variables", 1994; Murty, "Note on a Bard-type scheme for solving the complementarity
-    problem", 1974; Mehrotra, "On the implementation of a primal-dual interior point
-    method", 1992.
+    Reference: that of `exchange`; Mehrotra, "On the implementation of a primal-dual
+    interior point method", 1992.
     """
     m = b.shape[0]
     ridged = h + 2 * m * jnp.finfo(h.dtype).eps * jnp.eye(m, dtype=h.dtype)
@@ -88,28 +75,14 @@ def nnqp(
 def _pivot(h, b, support):
     m = b.shape[0]
     slack = m * jnp.finfo(b.dtype).eps * jnp.max(jnp.abs(b))
-    order = jnp.arange(m, dtype=jnp.int32)
 
-    def body(carry):
-        count = jnp.sum(carry.wrong, dtype=jnp.int32)
-        chances = jnp.where(count < carry.fewest, _CHANCES, carry.chances - 1)
-        last = carry.wrong & (order == jnp.max(jnp.where(carry.wrong, order, -1)))
-        support = carry.support ^ jnp.where(chances > 0, carry.wrong, last)
+    def look(support):
         x = solve_on_support(h, b, support)
-        wrong = jnp.where(support, x < 0, product(h, x) - b < -slack)
-        fewest = jnp.minimum(carry.fewest, count)
-        return _Carry(support, x, wrong, fewest, chances, carry.steps + 1)
+        return x, jnp.where(support, x < 0, product(h, x) - b < -slack)
 
-    def keep_going(carry):
-        first = carry.steps == 0
-        return (first | jnp.any(carry.wrong)) & (carry.steps < 10 + 2 * m)
-
-    count = jnp.asarray([m + 1, _CHANCES, 0], jnp.int32)
-    nothing = jnp.zeros(m, bool)
-    first = _Carry(support, jnp.zeros_like(b), nothing, *count)
-    last = jax.lax.while_loop(keep_going, body, first)
-    failed = jnp.any(last.wrong) | ~jnp.all(jnp.isfinite(last.x))
-    return Pivoted(jnp.maximum(last.x, 0.0), last.support, last.steps), failed
+    last = exchange(look, support, max_steps=10 + 2 * m)
+    failed = jnp.any(last.wrong) | ~jnp.all(jnp.isfinite(last.found))
+    return Pivoted(jnp.maximum(last.found, 0.0), last.support, last.steps), failed
 
 
 def _interior_point(h, b, needed):
@@ -164,9 +137,7 @@ def _refine(h, ridged, b, found):
         return jnp.where(found.support, defect(h, b, x), 0.0)
 
     def body(carry):
-        x = carry.x + solve_on_support(
-            ridged, carry.rest, found.support, unroll=False
-        )
+        x = carry.x + solve_on_support(ridged, carry.rest, found.support, unroll=False)
         rest = left(x)
         size = jnp.max(jnp.abs(rest))
         better = (size < 0.5 * jnp.max(jnp.abs(carry.rest))) & jnp.all(x >= 0)

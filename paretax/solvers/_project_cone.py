@@ -1,12 +1,11 @@
 """The projection onto the dual cone of the task gradients: many targets, one Gramian.
 
-With v = t + x, x ≥ 0, each row is a non-negative quadratic program with the same matrix.
-Small ones are pivoted, row beside row. For larger ones a factorization a row would cost
-m⁴/3; there all rows take conjugate-gradient steps on their supports together, one m×m
-product a step, and exchange indices when their residual is small beside what is wrong
-with their signs. Rows that this does not finish, as on ill-conditioned Gramians, are
-pivoted one by one.
-"""
+With v = t + x, x ≥ 0, each row is a non-negative quadratic program with one matrix for
+all. Small ones are pivoted, row beside row. For larger ones a factorization a row would
+cost m⁴/3; there all rows take conjugate-gradient steps on their supports together, one
+m×m product a step, and exchange indices when their residual is small beside what is
+wrong with their signs. Rows that this does not finish, as on ill-conditioned Gramians,
+are pivoted one by one."""
 
 from typing import NamedTuple
 
@@ -56,7 +55,7 @@ def project_cone(gram: Gramian, target: Float[Array, "*r m"]) -> Solution:
       >>> from paretax.solvers import project_cone
       >>> gram = jnp.array([[1.0, -0.5], [-0.5, 1.0]])
       >>> solution = project_cone(gram, jnp.eye(2))
-      >>> solution.value.tolist(), solution.converged.tolist()
+      >>> solution.value.round(3).tolist(), solution.converged.tolist()
       ([[1.0, 0.5], [0.5, 1.0]], [True, True])
 
     Cost: for m ≤ 5, a Cholesky factorization of m×m a row and pivot, commonly 2 to 5
@@ -73,7 +72,7 @@ def project_cone(gram: Gramian, target: Float[Array, "*r m"]) -> Solution:
     shape = jnp.shape(target)
     if len(shape) not in (1, 2) or shape[-1] != m:
         raise ValueError(f"target: expected shape [{m}] or [r, {m}], got {shape}.")
-    with precision_scope(gram):
+    with precision_scope(gram.dtype):
         gram = jnp.asarray(gram)
         target = jnp.asarray(target, gram.dtype)
         rows = target.reshape(-1, m)
@@ -128,45 +127,10 @@ def _together(c, b):
     just dropped negative entries of x, of what it dropped, to keep the image Cx right.
     """
     eps = jnp.finfo(b.dtype).eps
-    slack = b.shape[1] * eps * jnp.max(jnp.abs(b), axis=1, keepdims=True)
+    slack = b.shape[1] * eps * jnp.max(jnp.abs(b), axis=1)
 
     def body(rows):
-        image = product(rows.direction, c)
-        curve = jnp.sum(rows.direction * image, axis=1)
-        length = rows.square / jnp.where(curve > 0, curve, 1.0)
-        length = jnp.where(rows.dropping, 1.0, length)[:, None]
-        x = rows.x + jnp.where(rows.dropping[:, None], 0.0, length * rows.direction)
-        image = rows.image + length * image
-        rest = b - image
-        inside = jnp.where(rows.support, rest, 0.0)
-        square = jnp.sum(inside * inside, axis=1)
-        # What is wrong with the signs, in units of the residual: C has a unit diagonal.
-        wrong = jnp.where(rows.support, -x, rest)
-        worst = jnp.max(wrong, axis=1)
-        left = jnp.max(jnp.abs(inside), axis=1)
-        exchange = (worst > slack[:, 0]) & (left <= 0.1 * worst)
-        done = rows.done | ((left <= slack[:, 0]) & (worst <= slack[:, 0]))
-        flipped = exchange[:, None] & (wrong > jnp.maximum(left[:, None], slack))
-        dropped = jnp.where(flipped & rows.support, -x, 0.0)
-        dropping = exchange & jnp.any(dropped > 0, axis=1)
-        support = rows.support ^ flipped
-        fresh = jnp.where(support, rest, 0.0)
-        again = exchange | rows.dropping
-        ratio = square / jnp.where(rows.square > 0, rows.square, 1.0)
-        conjugate = inside + ratio[:, None] * rows.direction
-        direction = jnp.where(again[:, None], fresh, conjugate)
-        direction = jnp.where(dropping[:, None], dropped, direction)
-        square = jnp.where(again, jnp.sum(fresh * fresh, axis=1), square)
-        return _Rows(
-            x=jnp.where(dropping[:, None], x + dropped, x),
-            image=image,
-            direction=jnp.where(done[:, None], 0.0, direction),
-            square=jnp.where(done, 0.0, square),
-            support=support,
-            dropping=dropping,
-            done=done,
-            steps=rows.steps + ~rows.done,
-        )
+        return _decide(b, slack, rows, *_advance(c, rows))
 
     def keep_going(rows):
         return jnp.any(~rows.done) & (jnp.max(rows.steps) < _MAX_PRODUCTS)
@@ -176,9 +140,55 @@ def _together(c, b):
     start = jnp.where(support, b, 0.0)
     no = jnp.zeros(b.shape[0], bool)
     count = jnp.zeros(b.shape[0], jnp.int32)
-    square = jnp.sum(start * start, axis=1)
-    first = _Rows(zero, zero, start, square, support, no, no, count)
+    first = _Rows(zero, zero, start, _squares(start), support, no, no, count)
     return jax.lax.while_loop(keep_going, body, first)
+
+
+def _squares(rows):
+    return jnp.sum(rows * rows, axis=1)
+
+
+def _advance(c, rows):
+    """x and Cx after a step along the direction; where dropping, x moved already."""
+    image = product(rows.direction, c)
+    curve = jnp.sum(rows.direction * image, axis=1)
+    length = rows.square / jnp.where(curve > 0, curve, 1.0)
+    length = jnp.where(rows.dropping, 1.0, length)[:, None]
+    step = jnp.where(rows.dropping[:, None], 0.0, length * rows.direction)
+    return rows.x + step, rows.image + length * image
+
+
+def _decide(b, slack, rows, x, image):
+    """Go on, or exchange indices, or be done: by residual and by signs."""
+    rest = b - image
+    inside = jnp.where(rows.support, rest, 0.0)
+    # What is wrong with the signs, in units of the residual: C has a unit diagonal.
+    wrong = jnp.where(rows.support, -x, rest)
+    worst = jnp.max(wrong, axis=1)
+    left = jnp.max(jnp.abs(inside), axis=1)
+    done = rows.done | (jnp.maximum(left, worst) <= slack)
+    exchanged = (worst > slack) & (left <= 0.1 * worst)
+    flipped = exchanged[:, None] & (wrong > jnp.maximum(left, slack)[:, None])
+    dropped = jnp.where(flipped & rows.support, -x, 0.0)
+    dropping = exchanged & jnp.any(dropped > 0, axis=1)
+    support = rows.support ^ flipped
+    # The next direction: conjugate, or afresh, or what has been dropped.
+    again = exchanged | rows.dropping
+    fresh = jnp.where(support, rest, 0.0)
+    ratio = _squares(inside) / jnp.where(rows.square > 0, rows.square, 1.0)
+    conjugate = inside + ratio[:, None] * rows.direction
+    direction = jnp.where(again[:, None], fresh, conjugate)
+    direction = jnp.where(dropping[:, None], dropped, direction)
+    return _Rows(
+        x=jnp.where(dropping[:, None], x + dropped, x),
+        image=image,
+        direction=jnp.where(done[:, None], 0.0, direction),
+        square=jnp.where(done, 0.0, _squares(jnp.where(again[:, None], fresh, inside))),
+        support=support,
+        dropping=dropping,
+        done=done,
+        steps=rows.steps + ~rows.done,
+    )
 
 
 class _Left(NamedTuple):

@@ -22,6 +22,7 @@ from paretax.solvers._condition import (
     precision_scope,
     verdict,
 )
+from paretax.solvers._exchange import exchange
 from paretax.solvers._implicit import implicit
 from paretax.solvers._linear import product
 from paretax.solvers._min_norm import shortest
@@ -29,7 +30,6 @@ from paretax.solvers._nnqp import nnqp, solve_on_support
 
 __all__ = ["trade_off"]
 
-_CHANCES = 3
 _BISECTIONS = 60
 
 
@@ -46,13 +46,13 @@ def trade_off(gram: Gramian, c: float | Float[Array, ""] = 0.4) -> Solution:
 
     Returns:
       A `Solution` with value v, shape [m], v ≥ 1/m. `error` is the largest of (ν −
-      (Kv)ᵢ) relative to √Kᵢᵢ (1 + c)‖g₀‖, of the same where xᵢ > 0 without the sign, and
-      of ‖Jᵀx‖/(c‖g₀‖) − 1; `converged` says that it is at most 1e-4 in float32 or 1e-8
-      in float64. At a Pareto-stationary point no direction serves all tasks, and the
-      dual's w has no direction; v then is that of the direction nearest to g₀ with K v
-      ≥ 0, if it lies within the ball, and `error` counts how far K is from stationary, as maxᵢ |(Kw)ᵢ| relative to √Kᵢᵢ
-      √(wᵀ|K|w) with w of `min_norm`.
-      Where K is not finite, v is NaN.
+      (Kv)ᵢ) relative to √Kᵢᵢ (1 + c)‖g₀‖, of the same without its sign where xᵢ > 0,
+      and of ‖Jᵀx‖/(c‖g₀‖) − 1; `converged` says that it is at most 1e-4 in float32 or
+      1e-8 in float64. At a Pareto-stationary point no direction serves all tasks, and
+      the dual's w has no direction; v then is that of the direction nearest to g₀ with
+      K v ≥ 0, if it lies within the ball, and `error` counts how far K is from
+      stationary: maxᵢ |(Kw)ᵢ| relative to √Kᵢᵢ √(wᵀ|K|w), w of `min_norm`. Where K is
+      not finite, v is NaN.
 
       Differentiable in K and c, forward and reverse, on the support of x.
 
@@ -78,7 +78,7 @@ def trade_off(gram: Gramian, c: float | Float[Array, ""] = 0.4) -> Solution:
     """
     check_square(gram)
     check_non_negative("c", c)
-    with precision_scope(gram):
+    with precision_scope(gram.dtype):
         gram = jnp.asarray(gram)
         c = jnp.asarray(c, gram.dtype)
         fixed, radius = jax.lax.stop_gradient((gram, c))
@@ -180,44 +180,19 @@ def _level(problem, c, support):
     return jnp.minimum((ab + spread) / safe, problem.highest), a, q
 
 
-class _Carry(NamedTuple):
-    support: Bool[Array, " m"]
-    z: Float[Array, " m"]
-    level: Float[Array, ""]
-    wrong: Bool[Array, " m"]
-    fewest: Int[Array, ""]
-    chances: Int[Array, ""]
-    steps: Int[Array, ""]
-
-
 def _pivoted(problem, c):
     """Exchanges on the support, ν solved for anew at each."""
     m = problem.p.shape[0]
     slack = 4 * m * jnp.finfo(problem.p.dtype).eps * (1 + c)
-    order = jnp.arange(m, dtype=jnp.int32)
 
-    def body(carry):
-        count = jnp.sum(carry.wrong, dtype=jnp.int32)
-        chances = jnp.where(count < carry.fewest, _CHANCES, carry.chances - 1)
-        last = carry.wrong & (order == jnp.max(jnp.where(carry.wrong, order, -1)))
-        support = carry.support ^ jnp.where(chances > 0, carry.wrong, last)
+    def look(support):
         level, a, q = _level(problem, c, support)
         z = level * a - q
         rest = product(problem.c, z) + problem.p - level * problem.d
-        wrong = problem.alive & jnp.where(support, z < 0, rest < -slack)
-        fewest = jnp.minimum(carry.fewest, count)
-        return _Carry(support, z, level, wrong, fewest, chances, carry.steps + 1)
+        return (z, level), problem.alive & jnp.where(support, z < 0, rest < -slack)
 
-    def keep_going(carry):
-        first = carry.steps == 0
-        return (first | jnp.any(carry.wrong)) & (carry.steps < 10 + m)
-
-    count = jnp.asarray([m + 1, _CHANCES, 0], jnp.int32)
-    nothing = jnp.zeros(m, bool)
-    zero = jnp.zeros_like(problem.p)
-    first = _Carry(problem.alive, zero, jnp.zeros_like(c), nothing, *count)
-    last = jax.lax.while_loop(keep_going, body, first)
-    return last.z, last.level, last.steps
+    last = exchange(look, problem.alive, max_steps=10 + m)
+    return *last.found, last.steps
 
 
 class _Bracket(NamedTuple):
@@ -252,7 +227,9 @@ def _bracketed(problem, c):
         wide = carry.high - carry.low > 4 * eps * (1 + c)
         return wide & (carry.steps < _BISECTIONS * 4)
 
-    low = jnp.where(problem.alive, problem.p / jnp.where(problem.alive, problem.d, 1), 0)
+    low = jnp.where(
+        problem.alive, problem.p / jnp.where(problem.alive, problem.d, 1), 0
+    )
     low = jnp.minimum(jnp.min(low), problem.highest) - eps
     level = 0.5 * (low + problem.highest)
     zero, count = jnp.zeros_like(problem.p), jnp.zeros((), jnp.int32)
