@@ -105,3 +105,15 @@ def stack(m: int, *, stationary: bool | None = None, n: int | None = None):
         for seed, name in enumerate(names)
     ]
     return np.stack(rows), names
+
+
+def nasty(m, count, seed=0, decades=4.0):
+    """Random Gramians of norms over many decades, of low rank, with conflict."""
+    rng = np.random.default_rng([seed, m])
+    jacs = []
+    for i in range(count):
+        n = (m + 3, max(1, m // 2), 50)[i % 3]
+        rows = rng.normal(size=(m, n)) + rng.uniform(0, 2) * rng.normal(size=n)
+        rows -= rng.uniform(0, 1.05) * rows.mean(0)
+        jacs.append(rows * 10 ** rng.uniform(-decades, decades, size=(m, 1)))
+    return np.stack([rows @ rows.T for rows in jacs])

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
@@ -97,21 +98,27 @@ def bargain(
     with precision_scope(gram.dtype):
         gram = jnp.asarray(gram)
         power = _check_power(preference, gram)
-        ridged = gram + ridge * jnp.diag(jnp.diagonal(gram))
-        fixed, fixed_power = jax.lax.stop_gradient((ridged, power))
         plain = preference is None and alpha == 1
-        found, steps = solve(fixed, fixed_power, alpha, plain)
-        found, error, more = _polish(fixed, fixed_power, found, alpha)
-        finite = jnp.all(jnp.isfinite(fixed)) & jnp.all(jnp.isfinite(fixed_power))
-        found = jnp.where(finite, found, jnp.nan)
-        value = implicit(
-            functools.partial(_conditions, alpha),
-            functools.partial(_linearized, alpha),
-            (ridged, power),
-            found,
-        )
-        error, converged = verdict(error, found)
-        return Solution(value, converged, steps + more, error)
+        return _solution(gram, power, ridge, float(alpha), plain)
+
+
+# Compiled once for all calls outside a compiled program; inside one, part of it.
+@functools.partial(jax.jit, static_argnums=(3, 4), inline=True)
+def _solution(gram, power, ridge, alpha, plain):
+    ridged = gram + ridge * jnp.diag(jnp.diagonal(gram))
+    fixed, fixed_power = jax.lax.stop_gradient((ridged, power))
+    found, steps = solve(fixed, fixed_power, alpha, plain)
+    found, error, more = _polish(fixed, fixed_power, found, alpha)
+    finite = jnp.all(jnp.isfinite(fixed)) & jnp.all(jnp.isfinite(fixed_power))
+    found = jnp.where(finite, found, jnp.nan)
+    value = implicit(
+        functools.partial(_conditions, alpha),
+        functools.partial(_linearized, alpha),
+        (ridged, power),
+        found,
+    )
+    error, converged = verdict(error, found)
+    return Solution(value, converged, steps + more, error)
 
 
 class _Polished(NamedTuple):
@@ -194,7 +201,7 @@ def _check_power(preference, gram):
     power = jnp.asarray(preference, gram.dtype)
     if power.shape != (m,):
         raise ValueError(f"preference: expected shape ({m},), got {power.shape}.")
-    if is_concrete(power) and not bool(jnp.all(power > 0)):
+    if is_concrete(power) and not np.all(np.asarray(power) > 0):
         raise ValueError(
             f"preference: expected positive entries, got {power.tolist()}."
         )

@@ -21,7 +21,10 @@ from paretax.solvers._linear import product, solve_spd
 __all__ = ["Point", "Program", "largest", "residuals", "solve", "solve_kkt"]
 
 _MAX_STEPS = 60
-_PATIENCE = 4
+_PATIENCE = 6
+# The unit of an error where all its terms vanish, as at an optimum of 0; of the scaled
+# program.
+_LEAST = 1e-12
 
 
 class Program(NamedTuple):
@@ -73,7 +76,7 @@ def solve(program):
             error=jnp.where(better, error, carry.error),
             step=carry.step + 1,
             stalled=stalled,
-            going=finite & (error > enough) & (stalled < _PATIENCE),
+            going=finite & (error > enough) & ((stalled < _PATIENCE) | (error > 1e-3)),
         )
 
     def keep_going(carry):
@@ -158,25 +161,37 @@ def residuals(program, point):
 
 
 def _error(program, point):
-    """The largest residual, each relative to the largest of its terms or 1."""
+    """The largest residual, each relative to the size of its terms."""
     x, _, y, z = point
     curved = product(program.quadratic, x)
     dual, equal, _ = residuals(program, point)
-    pulls = (curved, product(program.equal.T, y), product(program.below.T, z))
-    size = jnp.max(jnp.stack([largest(pull) for pull in pulls]))
+    pulls = (
+        program.linear,
+        curved,
+        product(program.equal.T, y),
+        product(program.below.T, z),
+    )
     reached = product(program.below, x)
     over = jnp.max(reached - program.below_to, initial=0.0)
-    unit = jnp.maximum(1.0, jnp.maximum(largest(x), largest(program.equal_to)))
-    value = product(x, curved)
-    cost = product(program.linear, x)
+    limits = (x, program.equal_to, program.below_to)
+    value, cost = product(x, curved), product(program.linear, x)
     paid = product(program.equal_to, y) + product(program.below_to, z)
-    gap = jnp.abs(value + cost + paid)
-    terms = jnp.maximum(jnp.abs(value), jnp.maximum(jnp.abs(cost), jnp.abs(paid)))
+    costs = (
+        product(jnp.abs(x), jnp.abs(curved)),
+        product(jnp.abs(program.linear), jnp.abs(x)),
+        largest(program.linear) * largest(x),
+        product(jnp.abs(program.equal_to), jnp.abs(y)),
+        product(jnp.abs(program.below_to), z),
+    )
     parts = [
-        largest(dual) / jnp.maximum(1.0, size),
-        largest(equal) / unit,
-        over / jnp.maximum(unit, largest(program.below_to)),
-        gap / jnp.maximum(1.0, terms),
+        _relative(largest(dual), pulls),
+        _relative(jnp.maximum(largest(equal), over), limits),
+        _relative(jnp.abs(value + cost + paid), costs),
     ]
     error = jnp.stack(parts)
     return jnp.where(jnp.all(jnp.isfinite(error)), jnp.max(error), jnp.inf)
+
+
+def _relative(size, terms):
+    unit = jnp.max(jnp.stack([largest(term) for term in terms]))
+    return size / jnp.maximum(unit, _LEAST)

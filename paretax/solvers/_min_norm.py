@@ -1,5 +1,7 @@
 """The shortest vector of a convex hull, exactly."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -51,14 +53,19 @@ def min_norm(gram: Gramian) -> Solution:
     """
     check_square(gram)
     with precision_scope(gram.dtype):
-        gram = jnp.asarray(gram)
-        fixed = jax.lax.stop_gradient(gram)
-        weights, support, steps = shortest(fixed)
-        finite = jnp.all(jnp.isfinite(fixed))
-        weights = jnp.where(finite, weights, jnp.nan)
-        value = implicit(_conditions, _linearized, (gram,), weights, support)
-        error, converged = verdict(_certificate(fixed, weights), weights)
-        return Solution(value, converged, steps, error)
+        return _solution(jnp.asarray(gram))
+
+
+# Compiled once for all calls outside a compiled program; inside one, part of it.
+@functools.partial(jax.jit, inline=True)
+def _solution(gram):
+    fixed = jax.lax.stop_gradient(gram)
+    weights, support, steps = shortest(fixed)
+    finite = jnp.all(jnp.isfinite(fixed))
+    weights = jnp.where(finite, weights, jnp.nan)
+    value = implicit(_conditions, _linearized, (gram,), weights, support)
+    error, converged = verdict(_certificate(fixed, weights), weights)
+    return Solution(value, converged, steps, error)
 
 
 def shortest(gram):

@@ -63,13 +63,15 @@ def nnqp(
     Reference: that of `exchange`; Mehrotra, "On the implementation of a primal-dual
     interior point method", 1992.
     """
-    m = b.shape[0]
+    m, size = b.shape[0], jnp.max(jnp.abs(b))
+    b = b / jnp.where(size > 0, size, 1.0)
     ridged = h + 2 * m * jnp.finfo(h.dtype).eps * jnp.eye(m, dtype=h.dtype)
     pivoted, failed = _pivot(ridged, b, b > 0 if start is None else start)
     inner = _interior_point(ridged, b, failed)
     chosen = Pivoted(inner.x, inner.x > inner.y, pivoted.steps + inner.steps)
     found = jax.tree.map(lambda a, b: jnp.where(failed, a, b), chosen, pivoted)
-    return _refine(h, ridged, b, found)
+    found = _refine(h, ridged, b, found)
+    return found._replace(x=size * found.x)
 
 
 def _pivot(h, b, support):

@@ -7,6 +7,7 @@ m×m product a step, and exchange indices when their residual is small beside wh
 wrong with their signs. Rows that this does not finish, as on ill-conditioned Gramians,
 are pivoted one by one."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -74,17 +75,21 @@ def project_cone(gram: Gramian, target: Float[Array, "*r m"]) -> Solution:
         raise ValueError(f"target: expected shape [{m}] or [r, {m}], got {shape}.")
     with precision_scope(gram.dtype):
         gram = jnp.asarray(gram)
-        target = jnp.asarray(target, gram.dtype)
-        rows = target.reshape(-1, m)
-        fixed, goal = jax.lax.stop_gradient((gram, rows))
-        found, support, steps = _solve(fixed, goal)
-        finite = jnp.all(jnp.isfinite(fixed)) & jnp.all(jnp.isfinite(goal))
-        found = jnp.where(finite, found, jnp.nan)
-        value = implicit(_conditions, _linearized, (gram, rows), found, support)
-        known = jnp.all(jnp.isfinite(found))
-        error, converged = verdict(_certificate(fixed, goal, found), known)
-        solution = Solution(value, converged, steps, error)
+        rows = jnp.asarray(target, gram.dtype).reshape(-1, m)
+        solution = _solution(gram, rows)
         return jax.tree.map(lambda x: x.reshape(shape[:-1] + x.shape[1:]), solution)
+
+
+# Compiled once for all calls outside a compiled program; inside one, part of it.
+@functools.partial(jax.jit, inline=True)
+def _solution(gram, rows):
+    fixed, goal = jax.lax.stop_gradient((gram, rows))
+    found, support, steps = _solve(fixed, goal)
+    finite = jnp.all(jnp.isfinite(fixed)) & jnp.all(jnp.isfinite(goal))
+    found = jnp.where(finite, found, jnp.nan)
+    value = implicit(_conditions, _linearized, (gram, rows), found, support)
+    error, converged = verdict(_certificate(fixed, goal, found), found)
+    return Solution(value, converged, steps, error)
 
 
 def _solve(gram, target):

@@ -1,8 +1,12 @@
 """Small dense convex quadratic and linear programs."""
 
+import functools
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from paretax._types import Solution
 from paretax.solvers._condition import in_float64, precision_scope, verdict
@@ -42,10 +46,10 @@ def qp(
     Returns:
       A `Solution` with value x, shape [n]. `error` is the largest of the residuals of
       stationarity, of feasibility and of the duality gap, each relative to its largest
-      term, rows of A and G and the objective scaled to unit size; `converged` says that
-      it is at most 1e-4 in float32 or 1e-8 in float64, and is False for an infeasible
-      or unbounded program. Where there are many solutions, x is one in the interior of
-      their set. Where the data are not finite, x is NaN.
+      term, in a scaled program; `converged` says that it is at most 1e-4 in float32 or
+      1e-8 in float64, and is False for an infeasible or unbounded program. Where there
+      are many solutions, x is one in the interior of their set. Where the data are not
+      finite, x is NaN.
 
       Differentiable in all six arguments, forward and reverse, by the optimality
       conditions, where the solution is unique.
@@ -67,19 +71,7 @@ def qp(
     """
     program = _checked(Q, q, A, b, G, h)
     with precision_scope(program.quadratic.dtype):
-        fixed = jax.lax.stop_gradient(program)
-        scaled, units = _scaled(fixed)
-        # In float64 whatever the data: the matrices of an interior point are as
-        # ill-conditioned as its answer is exact.
-        wide = in_float64(lambda *data: tuple(solve(Program(*data))))
-        point, error, steps = wide(*scaled)
-        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in fixed]
-        known = jnp.all(jnp.stack(finite))
-        point = jax.tree.map(lambda leaf: jnp.where(known, leaf, jnp.nan), point)
-        rescaled = Point(point.x, point.s * units[2], *_multipliers(point, units))
-        root = implicit(_conditions, _linearized, tuple(program), rescaled)
-        error, converged = verdict(error, point.x)
-        return Solution(root.x, converged, steps, error)
+        return _solution(program)
 
 
 def lp(
@@ -124,6 +116,23 @@ def lp(
     return qp(jnp.zeros((n, n), jnp.result_type(c, float)), c, A, b, G, h)
 
 
+# Compiled once for all calls outside a compiled program; inside one, part of it.
+@functools.partial(jax.jit, inline=True)
+def _solution(program):
+    fixed = jax.lax.stop_gradient(program)
+    scaled, units = _scaled(fixed)
+    # In float64 whatever the data: the matrices of an interior point are as
+    # ill-conditioned as its answer is exact.
+    wide = in_float64(lambda *data: tuple(solve(Program(*data))))
+    point, error, steps = wide(*scaled)
+    known = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in fixed]))
+    point = jax.tree.map(lambda leaf: jnp.where(known, leaf, jnp.nan), point)
+    point = _unscaled(point, units)
+    root = implicit(_conditions, _linearized, tuple(program), point)
+    error, converged = verdict(error, point.x)
+    return Solution(root.x, converged, steps, error)
+
+
 def _checked(Q, q, A, b, G, h):
     shape = jnp.shape(Q)
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
@@ -150,30 +159,54 @@ def _checked(Q, q, A, b, G, h):
         return Program(*(jnp.asarray(x, dtype) for x in data))
 
 
+class _Units(NamedTuple):
+    """What a scaled program's columns, objective and rows are measured in."""
+
+    columns: Float[Array, " n"]
+    objective: Float[Array, ""]
+    equal: Float[Array, " p"]
+    below: Float[Array, " l"]
+
+
 def _scaled(program):
-    """Rows of A and G of unit norm, an objective of unit size; and those units."""
+    """Q with an even diagonal, rows of A and G of unit norm, an objective of unit size.
+
+    Columns differ by a factor of 1e4 at most, so that a variable that the objective
+    hardly bends keeps a measure.
+    """
 
     def rows(matrix):
         norm = jnp.sqrt(jnp.sum(matrix * matrix, axis=1))
         return jnp.where(norm > 0, norm, 1.0)
 
-    size = jnp.maximum(largest(program.quadratic), largest(program.linear))
+    bend = jnp.diagonal(program.quadratic)
+    top = jnp.max(bend)
+    bend = jnp.maximum(bend, 1e-8 * top)
+    columns = jnp.sqrt(jnp.where(top > 0, top / jnp.where(top > 0, bend, 1.0), 1.0))
+    quadratic = program.quadratic * columns[:, None] * columns
+    linear = program.linear * columns
+    size = jnp.maximum(largest(quadratic), largest(linear))
     size = jnp.where(size > 0, size, 1.0)
-    equal, below = rows(program.equal), rows(program.below)
+    equal, below = program.equal * columns, program.below * columns
+    units = _Units(columns, size, rows(equal), rows(below))
     scaled = Program(
-        quadratic=program.quadratic / size,
-        linear=program.linear / size,
-        equal=program.equal / equal[:, None],
-        equal_to=program.equal_to / equal,
-        below=program.below / below[:, None],
-        below_to=program.below_to / below,
+        quadratic=quadratic / size,
+        linear=linear / size,
+        equal=equal / units.equal[:, None],
+        equal_to=program.equal_to / units.equal,
+        below=below / units.below[:, None],
+        below_to=program.below_to / units.below,
     )
-    return scaled, (size, equal, below)
+    return scaled, units
 
 
-def _multipliers(point, units):
-    size, equal, below = units
-    return point.y * size / equal, point.z * size / below
+def _unscaled(point, units):
+    return Point(
+        x=point.x * units.columns,
+        s=point.s * units.below,
+        y=point.y * units.objective / units.equal,
+        z=point.z * units.objective / units.below,
+    )
 
 
 def _conditions(params, point, _):

@@ -7,6 +7,7 @@ then the quadratic, then exchanges what has the wrong sign. Should that cycle, �
 bracketed, for ‖Jᵀx(ν)‖ grows with ν, each x(ν) a non-negative quadratic program.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -80,17 +81,21 @@ def trade_off(gram: Gramian, c: float | Float[Array, ""] = 0.4) -> Solution:
     check_non_negative("c", c)
     with precision_scope(gram.dtype):
         gram = jnp.asarray(gram)
-        c = jnp.asarray(c, gram.dtype)
-        fixed, radius = jax.lax.stop_gradient((gram, c))
-        answer = _solve(fixed, radius)
-        known = jnp.all(jnp.isfinite(fixed)) & jnp.isfinite(radius)
-        x = jnp.where(known, answer.x, jnp.nan)
-        root = (x, answer.level)
-        fixed = (answer.x > 0, answer.inside)
-        root = implicit(_conditions, _linearized, (gram, c), root, fixed)
-        error, converged = verdict(answer.error, x)
-        value = 1 / gram.shape[0] + root[0]
-        return Solution(value, converged, answer.steps, error)
+        return _solution(gram, jnp.asarray(c, gram.dtype))
+
+
+# Compiled once for all calls outside a compiled program; inside one, part of it.
+@functools.partial(jax.jit, inline=True)
+def _solution(gram, c):
+    fixed, radius = jax.lax.stop_gradient((gram, c))
+    answer = _solve(fixed, radius)
+    known = jnp.all(jnp.isfinite(fixed)) & jnp.isfinite(radius)
+    x = jnp.where(known, answer.x, jnp.nan)
+    root, support = (x, answer.level), (answer.x > 0, answer.inside)
+    root = implicit(_conditions, _linearized, (gram, c), root, support)
+    error, converged = verdict(answer.error, x)
+    value = 1 / gram.shape[0] + root[0]
+    return Solution(value, converged, answer.steps, error)
 
 
 class _Scaled(NamedTuple):
@@ -201,6 +206,7 @@ class _Bracket(NamedTuple):
     level: Float[Array, ""]
     z: Float[Array, " m"]
     support: Bool[Array, " m"]
+    turns: Int[Array, ""]
     steps: Int[Array, ""]
 
 
@@ -220,12 +226,12 @@ def _bracketed(problem, c):
         proposed, _, _ = _level(problem, c, pivoted.support)
         inside = (proposed > low) & (proposed < high)
         level = jnp.where(inside, proposed, 0.5 * (low + high))
-        steps = carry.steps + pivoted.steps
-        return _Bracket(low, high, level, pivoted.x, pivoted.support, steps)
+        turns, steps = carry.turns + 1, carry.steps + pivoted.steps
+        return _Bracket(low, high, level, pivoted.x, pivoted.support, turns, steps)
 
     def keep_going(carry):
         wide = carry.high - carry.low > 4 * eps * (1 + c)
-        return wide & (carry.steps < _BISECTIONS * 4)
+        return wide & (carry.turns < _BISECTIONS)
 
     low = jnp.where(
         problem.alive, problem.p / jnp.where(problem.alive, problem.d, 1), 0
@@ -233,7 +239,7 @@ def _bracketed(problem, c):
     low = jnp.minimum(jnp.min(low), problem.highest) - eps
     level = 0.5 * (low + problem.highest)
     zero, count = jnp.zeros_like(problem.p), jnp.zeros((), jnp.int32)
-    first = _Bracket(low, problem.highest, level, zero, problem.alive, count)
+    first = _Bracket(low, problem.highest, level, zero, problem.alive, count, count)
     last = jax.lax.while_loop(keep_going, body, first)
     return last.z, last.level, last.steps
 

@@ -1,7 +1,7 @@
 """The inner problems stated in cvxpy: the referee, on the host, for who doubts us.
 
 Needs the extra `reference`. Inputs and outputs are numpy arrays in float64, solved by
-Clarabel to 1e-12 where it can. Each costs milliseconds to seconds.
+Clarabel to 1e-10 where it can. Each costs milliseconds to seconds.
 """
 
 import numpy as np
@@ -201,7 +201,7 @@ def lp(c, A=None, b=None, G=None, h=None) -> np.ndarray:
 
 
 def _solve(cvxpy, objective, limits):
-    tight = {f"tol_{name}": 1e-12 for name in ("gap_abs", "gap_rel", "feas")}
+    tight = {f"tol_{name}": 1e-10 for name in ("gap_abs", "gap_rel", "feas")}
     problem = cvxpy.Problem(cvxpy.Minimize(objective), limits)
     problem.solve(solver=cvxpy.CLARABEL, **tight)
 
