@@ -14,12 +14,13 @@ from paretax.solvers import _linear
 def projected(gram):
     """Every row of the identity, as UPGrad asks."""
     out = solvers.project_cone(gram, jnp.eye(gram.shape[0]))
-    return solvers.Solution(
-        jnp.sum(out.value, axis=0),
-        jnp.all(out.converged),
-        jnp.max(out.steps),
-        jnp.max(out.error),
-    )
+    with jax.enable_x64(gram.dtype == jnp.float64):
+        return solvers.Solution(
+            jnp.sum(out.value, axis=0),
+            jnp.all(out.converged),
+            jnp.max(out.steps),
+            jnp.max(out.error),
+        )
 
 
 SOLVERS = {
