@@ -62,13 +62,14 @@ def bargain(
 
     Returns:
       A `Solution` with value a, shape [m]. `error` is maxᵢ |aᵢ (Ka)ᵢ^α/pᵢ − 1| (1 where
-      (Ka)ᵢ ≤ 0) plus a bound on the rounding of forming it, α·m·eps·maxᵢ aᵢ(|K|a)ᵢ
-      relative to aᵢ(Ka)ᵢ; `converged` says that it is at most 1e-4 in float32 or 1e-8
-      in float64. The bound grows with m: in float32 good answers are mostly not claimed
-      from about a hundred tasks on, and partly from forty; take float64 there
-      (`precise=True`). Rescaling a task, K → S K S, rescales a → S⁻¹a for α = 1.
-      Where no solution exists a is finite and `converged` is False; where K is not
-      finite a is NaN.
+      (Ka)ᵢ ≤ 0), formed in float64, plus a bound on the rounding of forming it,
+      α·m·eps·maxᵢ aᵢ(|K|a)ᵢ relative to aᵢ(Ka)ᵢ; `converged` says that it is at most
+      1e-4 in float32 or 1e-8 in float64. In float32 rounding a alone leaves about
+      6e-8·maxᵢ aᵢ(|K|a)ᵢ: enough wherever pairs of tasks conflict down to a cosine of
+      −0.99, too much beyond, or where many tasks share one conflict; `precise=True`
+      avoids it. Rescaling a task, K → S K S, rescales a → S⁻¹a for α = 1. Where no
+      solution exists a is finite and `converged` is False; where K is not finite a is
+      NaN.
 
       Differentiable in K and p, forward and reverse, by the optimality condition.
 
@@ -83,7 +84,7 @@ def bargain(
       ([0.5, 2.0], True)
 
     Cost: a Cholesky factorization of m×m a step; 1 to 10 steps on ordinary Gramians, up
-    to 60 under extreme conflict.
+    to 63 under extreme conflict, which α below 1 can exhaust.
 
     Reference: the equation is (GᵀG)α = 1/α of Navon et al., "Multi-Task Learning as a
     Bargaining Game", ICML 2022, arXiv:2202.01017, and, for α ≠ 1, that of Ban & Ji,
