@@ -160,6 +160,14 @@ def test_the_bargain_has_a_derivative_in_the_preference():
         np.testing.assert_allclose(jax.grad(value)(p), numeric, rtol=1e-4)
 
 
+def test_a_preference_made_outside_jit_is_checked_inside_it():
+    good, bad = jnp.asarray([1.0, 2.0]), jnp.asarray([1.0, -2.0])
+    solve = jax.jit(lambda k, p=good: solvers.bargain(k, preference=p).value)
+    np.testing.assert_allclose(solve(jnp.eye(2)), [1.0, np.sqrt(2)], rtol=1e-5)
+    with pytest.raises(ValueError, match="preference: expected positive"):
+        jax.jit(lambda k: solvers.bargain(k, preference=bad))(jnp.eye(2))
+
+
 def test_without_a_bargain_values_are_finite_and_the_certificate_says_no():
     for m in (2, 7):
         jacs, names = gramians.stack(m, stationary=True)
