@@ -55,6 +55,17 @@ def test_derivatives_match_finite_differences_forward_and_reverse(solve):
 
 
 @EVERY
+def test_derivatives_are_finite_at_singular_gramians(solve):
+    """Exact duplicates in the support: a factorization needs its ridge."""
+    rows = np.zeros((2, 4, 3))
+    rows[0] = [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]]
+    rows[1] = [[1, 0, 1], [-1, 0, 1], [1, 0, 1], [0, 1, 0]]
+    k = jnp.asarray(np.einsum("cmn,ckn->cmk", rows, rows), jnp.float32)
+    slope = jax.jit(jax.vmap(jax.grad(lambda g: jnp.sum(solve(g).value))))(k)
+    assert np.isfinite(np.asarray(slope)).all()
+
+
+@EVERY
 def test_a_batch_of_1024_equals_the_loop(solve):
     k = jnp.asarray(gramians.nasty(7, 1024, decades=1.0), jnp.float32)
     batch = jax.jit(jax.vmap(solve))(k)

@@ -23,14 +23,14 @@ from paretax._checks import (
 from paretax._types import Gramian, Solution, Weights
 from paretax.solvers._condition import (
     TOLERANCE,
-    condition,
     in_float64,
+    or_nan,
     precision_scope,
     verdict,
 )
 from paretax.solvers._implicit import implicit
-from paretax.solvers._linear import product, solve_spd
-from paretax.solvers._newton import newton_step, power_of, solve
+from paretax.solvers._linear import product
+from paretax.solvers._newton import in_unit_coordinates, newton_step, power_of, solve
 
 __all__ = ["bargain"]
 
@@ -110,8 +110,7 @@ def _solution(gram, power, ridge, alpha, plain):
     fixed, fixed_power = jax.lax.stop_gradient((ridged, power))
     found, steps = solve(fixed, fixed_power, alpha, plain)
     found, error, more = _polish(fixed, fixed_power, found, alpha)
-    finite = jnp.all(jnp.isfinite(fixed)) & jnp.all(jnp.isfinite(fixed_power))
-    found = jnp.where(finite, found, jnp.nan)
+    found = or_nan(found, fixed, fixed_power)
     value = implicit(
         functools.partial(_conditions, alpha),
         functools.partial(_linearized, alpha),
@@ -137,14 +136,12 @@ def _polish(gram, power, a, alpha):
     """
     pulled = in_float64(functools.partial(_pull, alpha))
     certificate = in_float64(functools.partial(_certificate, alpha))
-    scaled = condition(gram)
-    q = power * scaled.scale ** (alpha - 1) if alpha != 1 else power
+    c, q, scale = in_unit_coordinates(gram, power, alpha)
     enough = TOLERANCE[gram.dtype.name] / 10
 
     def body(carry):
         pull = pulled(gram, power, carry.a)
-        u = carry.a / scaled.scale
-        v, _ = newton_step(scaled.matrix, q, u, pull, alpha, unroll=False)
+        v = newton_step(c, q, carry.a / scale, pull, alpha, unroll=False)
         a = carry.a * jnp.maximum(1 + v, 0.5)
         error = certificate(gram, power, a)
         better = error < 0.5 * carry.error
@@ -187,12 +184,9 @@ def _conditions(alpha, params, a, _):
 
 
 def _linearized(alpha, params, a, _, right):
-    """(AKA + diag(a∘r/α)) (da/a) = a∘right, r = (p/a)^(1/α)."""
+    """(K + diag(r/(α a))) da = right, r = (p/a)^(1/α): a Newton step on K itself."""
     gram, power = params
-    root = jax.lax.rsqrt(a * power_of(power / a, 1 / alpha) / alpha)
-    side = a * root
-    matrix = side[:, None] * gram * side[None, :] + jnp.eye(a.shape[0], dtype=a.dtype)
-    return side * solve_spd(matrix, side * right)
+    return a * newton_step(gram, power, a, a * right, alpha)
 
 
 def _check_power(preference, gram):

@@ -16,7 +16,9 @@ __all__ = [
     "Conditioned",
     "condition",
     "in_float64",
+    "or_nan",
     "precision_scope",
+    "ridged",
     "verdict",
 ]
 
@@ -82,6 +84,17 @@ def condition(
     return Conditioned(matrix, scale, alive)
 
 
+def ridged(matrix: Float[Array, "m m"]) -> Float[Array, "m m"]:
+    """A matrix of unit size plus 2m·eps·I: safe to factorize, singular or not.
+
+    Rounding leaves eigenvalues down to about −m·eps in a positive semi-definite matrix
+    of unit size; the ridge is twice that.
+    """
+    m = matrix.shape[0]
+    ridge = 2 * m * jnp.finfo(matrix.dtype).eps
+    return matrix + ridge * jnp.eye(m, dtype=matrix.dtype)
+
+
 def precision_scope(dtype: jnp.dtype):
     """An x64 scope for float64 data in a float32 program, else nothing."""
     if dtype == jnp.float64:
@@ -119,6 +132,12 @@ def in_float64(fun: Callable[..., Any]) -> Callable[..., Any]:
         return convert
 
     return wide
+
+
+def or_nan(found: Any, *data: Float[Array, "..."]) -> Any:
+    """What was found, or NaN in its place unless all data are finite."""
+    known = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in data]))
+    return jax.tree.map(lambda x: jnp.where(known, x, jnp.nan), found)
 
 
 def verdict(error: Float[Array, "..."], *data: Float[Array, "..."]) -> tuple:

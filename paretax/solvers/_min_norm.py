@@ -7,7 +7,14 @@ import jax.numpy as jnp
 
 from paretax._checks import check_square
 from paretax._types import Gramian, Solution
-from paretax.solvers._condition import condition, in_float64, precision_scope, verdict
+from paretax.solvers._condition import (
+    condition,
+    in_float64,
+    or_nan,
+    precision_scope,
+    ridged,
+    verdict,
+)
 from paretax.solvers._implicit import implicit
 from paretax.solvers._linear import product
 from paretax.solvers._nnqp import nnqp, solve_on_support
@@ -61,8 +68,7 @@ def min_norm(gram: Gramian) -> Solution:
 def _solution(gram):
     fixed = jax.lax.stop_gradient(gram)
     weights, support, steps = shortest(fixed)
-    finite = jnp.all(jnp.isfinite(fixed))
-    weights = jnp.where(finite, weights, jnp.nan)
+    weights = or_nan(weights, fixed)
     value = implicit(_conditions, _linearized, (gram,), weights, support)
     error, converged = verdict(_certificate(fixed, weights), weights)
     return Solution(value, converged, steps, error)
@@ -132,6 +138,7 @@ def _conditions(params, weights, _):
 def _linearized(params, _, support, right):
     """K dw − dν 1 = right on the support and 1ᵀdw = 0, in unit-diagonal coordinates."""
     h, s, scale = _program(params[0])
+    h = ridged(h)
     # Two solves: stacked, the constant one would be transposed with the linear one.
     first = solve_on_support(h, scale * right, support)
     second = solve_on_support(h, s, support)

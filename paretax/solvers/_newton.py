@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from paretax.solvers._condition import condition
 from paretax.solvers._linear import product, solve_spd
 
-__all__ = ["newton_step", "power_of", "solve"]
+__all__ = ["in_unit_coordinates", "newton_step", "power_of", "solve"]
 
 _MAX_STEPS = 60
 _DAMPED_STEPS = 8
@@ -30,18 +30,23 @@ class _Newton(NamedTuple):
     going: Bool[Array, ""]
 
 
+def in_unit_coordinates(gram, power, alpha):
+    """C, q = p·D^(α−1) and D: with a = D u the equation is C u = (q/u)^(1/α)."""
+    scaled = condition(gram)
+    q = power if alpha == 1 else power * power_of(scaled.scale, alpha - 1)
+    return scaled.matrix, q, scaled.scale
+
+
 def solve(gram, power, alpha, plain):
     """The best a found, and the number of steps; `plain` is p = 1 and α = 1."""
-    scaled = condition(gram)
-    c, scale = scaled.matrix, scaled.scale
-    q = power * power_of(scale, alpha - 1) if alpha != 1 else power
+    c, q, scale = in_unit_coordinates(gram, power, alpha)
 
     def loop(step_size, most_steps, first, unroll):
         def body(carry):
             u = carry.u
             pull = u * (power_of(q / u, 1 / alpha) - product(c, u))
-            v, decrement = newton_step(c, q, u, pull, alpha, unroll)
-            return _moved(c, q, carry, u * (1 + step_size(u, v, decrement) * v), alpha)
+            v = newton_step(c, q, u, pull, alpha, unroll)
+            return _moved(c, q, carry, u * (1 + step_size(u, v, pull) * v), alpha)
 
         def keep_going(carry):
             return carry.going & (carry.step < most_steps)
@@ -80,8 +85,10 @@ def power_of(x, exponent):
     return 1 / x if exponent == -1 else x**exponent
 
 
-def _damped(u, v, decrement):
-    del u, v
+def _damped(u, v, pull):
+    """1/(1 + λ), or 1 where the Newton decrement λ = √(pullᵀv) is below 1/4."""
+    del u
+    decrement = jnp.sqrt(jnp.maximum(product(pull, v), 0.0))
     return jnp.where(decrement < 0.25, 1.0, 1 / (1 + decrement))
 
 
@@ -104,12 +111,11 @@ def _start(c, q, alpha):
 
 
 def newton_step(c, q, u, pull, alpha, unroll=True):
-    """The relative step v for u∘(r − C u) = pull, and the decrement √(pullᵀv)."""
+    """The relative step v, (U C U + diag(u∘r/α)) v = pull; linear in pull."""
     root = jax.lax.rsqrt(u * power_of(q / u, 1 / alpha) / alpha)
     side = u * root
     matrix = side[:, None] * c * side[None, :] + jnp.eye(u.shape[0], dtype=u.dtype)
-    v = root * solve_spd(matrix, root * pull, unroll=unroll)
-    return v, jnp.sqrt(jnp.maximum(product(pull, v), 0.0))
+    return root * solve_spd(matrix, root * pull, unroll=unroll)
 
 
 def _line_search(c, q, alpha, u, v, _):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from paretax.solvers._condition import in_float64
+from paretax.solvers._condition import in_float64, ridged
 from paretax.solvers._exchange import exchange
 from paretax.solvers._linear import product, solve_spd
 
@@ -63,14 +63,14 @@ def nnqp(
     Reference: that of `exchange`; Mehrotra, "On the implementation of a primal-dual
     interior point method", 1992.
     """
-    m, size = b.shape[0], jnp.max(jnp.abs(b))
+    size = jnp.max(jnp.abs(b))
     b = b / jnp.where(size > 0, size, 1.0)
-    ridged = h + 2 * m * jnp.finfo(h.dtype).eps * jnp.eye(m, dtype=h.dtype)
-    pivoted, failed = _pivot(ridged, b, b > 0 if start is None else start)
-    inner = _interior_point(ridged, b, failed)
+    safe = ridged(h)
+    pivoted, failed = _pivot(safe, b, b > 0 if start is None else start)
+    inner = _interior_point(safe, b, failed)
     chosen = Pivoted(inner.x, inner.x > inner.y, pivoted.steps + inner.steps)
     found = jax.tree.map(lambda a, b: jnp.where(failed, a, b), chosen, pivoted)
-    found = _refine(h, ridged, b, found)
+    found = _refine(h, safe, b, found)
     return found._replace(x=size * found.x)
 
 
@@ -130,7 +130,7 @@ class _Refined(NamedTuple):
     going: Bool[Array, ""]
 
 
-def _refine(h, ridged, b, found):
+def _refine(h, safe, b, found):
     """x + (H + ridge)⁻¹(b − Hx) on the support, while that keeps x ≥ 0 and helps."""
     enough = 8 * jnp.finfo(b.dtype).eps * jnp.max(jnp.abs(b))
     defect = in_float64(lambda h, b, x: b - product(h, x))
@@ -139,7 +139,7 @@ def _refine(h, ridged, b, found):
         return jnp.where(found.support, defect(h, b, x), 0.0)
 
     def body(carry):
-        x = carry.x + solve_on_support(ridged, carry.rest, found.support, unroll=False)
+        x = carry.x + solve_on_support(safe, carry.rest, found.support, unroll=False)
         rest = left(x)
         size = jnp.max(jnp.abs(rest))
         better = (size < 0.5 * jnp.max(jnp.abs(carry.rest))) & jnp.all(x >= 0)

@@ -16,7 +16,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from paretax._checks import check_square
 from paretax._types import Gramian, Solution
-from paretax.solvers._condition import condition, in_float64, precision_scope, verdict
+from paretax.solvers._condition import (
+    condition,
+    in_float64,
+    or_nan,
+    precision_scope,
+    ridged,
+    verdict,
+)
 from paretax.solvers._implicit import implicit
 from paretax.solvers._linear import product
 from paretax.solvers._nnqp import nnqp, solve_on_support
@@ -85,8 +92,7 @@ def project_cone(gram: Gramian, target: Float[Array, "*r m"]) -> Solution:
 def _solution(gram, rows):
     fixed, goal = jax.lax.stop_gradient((gram, rows))
     found, support, steps = _solve(fixed, goal)
-    finite = jnp.all(jnp.isfinite(fixed)) & jnp.all(jnp.isfinite(goal))
-    found = jnp.where(finite, found, jnp.nan)
+    found = or_nan(found, fixed, goal)
     value = implicit(_conditions, _linearized, (gram, rows), found, support)
     error, converged = verdict(_certificate(fixed, goal, found), found)
     return Solution(value, converged, steps, error)
@@ -94,10 +100,9 @@ def _solution(gram, rows):
 
 def _solve(gram, target):
     """v, where v > t, and steps: [r, m], bool [r, m], [r]."""
-    scaled = condition(gram)
     # A dead task enters nothing; as a row of the identity it keeps x = 0.
-    dead = ~scaled.alive
-    c = jnp.where(dead[:, None] | dead[None, :], jnp.diag(dead), scaled.matrix)
+    scaled = condition(gram, active=jnp.diagonal(gram) > 0)
+    c, dead = scaled.matrix, ~scaled.alive
     inner = jnp.where(dead, 0.0, target / scaled.scale)
     size = jnp.max(jnp.abs(inner), axis=1, keepdims=True)
     size = jnp.where(size > 0, size, 1.0)
@@ -245,7 +250,6 @@ def _linearized(params, _, support, right):
     scaled = condition(params[0])
     given = jnp.where(support, 0.0, right)
     rest = scaled.scale * (right - product(given, params[0]))
-    eps = 2 * right.shape[1] * jnp.finfo(right.dtype).eps
-    c = scaled.matrix + eps * jnp.eye(right.shape[1], dtype=right.dtype)
+    c = ridged(scaled.matrix)
     inside = jax.vmap(solve_on_support, in_axes=(None, 0, 0))(c, rest, support)
     return jnp.where(support, scaled.scale * inside, given)

@@ -20,7 +20,9 @@ from paretax.solvers._condition import (
     TOLERANCE,
     condition,
     in_float64,
+    or_nan,
     precision_scope,
+    ridged,
     verdict,
 )
 from paretax.solvers._exchange import exchange
@@ -89,8 +91,7 @@ def trade_off(gram: Gramian, c: float | Float[Array, ""] = 0.4) -> Solution:
 def _solution(gram, c):
     fixed, radius = jax.lax.stop_gradient((gram, c))
     answer = _solve(fixed, radius)
-    known = jnp.all(jnp.isfinite(fixed)) & jnp.isfinite(radius)
-    x = jnp.where(known, answer.x, jnp.nan)
+    x = or_nan(answer.x, fixed, radius)
     root, support = (x, answer.level), (answer.x > 0, answer.inside)
     root = implicit(_conditions, _linearized, (gram, c), root, support)
     error, converged = verdict(answer.error, x)
@@ -154,16 +155,14 @@ def _solve(gram, c):
 
 def _scaled(gram, c):
     m = gram.shape[0]
-    scaled = condition(gram)
+    scaled = condition(gram, active=jnp.diagonal(gram) > 0)
     alive = scaled.alive
-    dead = ~alive
-    matrix = jnp.where(dead[:, None] | dead[None, :], jnp.diag(dead), scaled.matrix)
     image = jnp.sum(gram, axis=1) / m
     length = jnp.sqrt(jnp.maximum(jnp.mean(image), 0.0))
     length = jnp.where(length > 0, length, 1.0)
     top = jnp.max(jnp.where(alive, scaled.scale, 0.0))
     return _Scaled(
-        c=matrix,
+        c=scaled.matrix,
         p=jnp.where(alive, scaled.scale * image / length, 0.0),
         d=jnp.where(alive, scaled.scale / jnp.where(top > 0, top, 1.0), 0.0),
         alive=alive,
@@ -174,10 +173,8 @@ def _scaled(gram, c):
 
 def _level(problem, c, support):
     """z = ν a − q on the support, and the ν with zᵀCz = c²."""
-    ridge = 2 * problem.p.shape[0] * jnp.finfo(problem.p.dtype).eps
-    h = problem.c + ridge * jnp.eye(problem.p.shape[0], dtype=problem.p.dtype)
     sides = jnp.stack([problem.d, problem.p], axis=1)
-    a, q = solve_on_support(h, sides, support).T
+    a, q = solve_on_support(ridged(problem.c), sides, support).T
     aa, ab, bb = product(problem.d, a), product(problem.d, q), product(problem.p, q)
     safe = jnp.where(aa > 0, aa, 1.0)
     # ν = (ab + √(ab² − aa (bb − c²)))/aa, with the minimum over ν if none reaches c.
@@ -284,12 +281,10 @@ def _linearized(params, root, fixed, right):
     """K dx − dν = right₀ on the support, and xᵀK dx = right₁ (or dν = right₁)."""
     gram, _ = params
     (x, _), (support, inside), (image, reach) = root, fixed, right
-    m = x.shape[0]
     total = jnp.sum(x)
     onto = reach - product(x, jnp.where(support, image, 0.0))
     level = jnp.where(inside, reach, onto / jnp.where(total > 0, total, 1.0))
     scaled = condition(gram)
-    ridge = 2 * m * jnp.finfo(x.dtype).eps
-    h = scaled.matrix + ridge * jnp.eye(m, dtype=x.dtype)
+    h = ridged(scaled.matrix)
     dx = scaled.scale * solve_on_support(h, scaled.scale * (image + level), support)
     return jnp.where(support, dx, 0.0), level
