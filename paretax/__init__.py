@@ -2,8 +2,13 @@
 
 from paretax import scalarizations, solvers, weightings
 from paretax._combine import combine, per_task
+from paretax._direction import value_and_direction
 from paretax._jacobian import (
+    GramianPlan,
+    LeafRoute,
     contract,
+    explain_gramian,
+    feature_gramian,
     gramian,
     value_and_gradient,
     value_and_gramian,
@@ -11,14 +16,19 @@ from paretax._jacobian import (
 )
 from paretax._version import __version__
 from paretax._weighting import Weighting, WeightingState, from_losses, stateless
-from paretax.weightings import fixed, mgda, nash_mtl, total, uniform
+from paretax.weightings import every, fixed, mgda, nash_mtl, total, uniform
 
 __all__ = [
+    "GramianPlan",
+    "LeafRoute",
     "Weighting",
     "WeightingState",
     "__version__",
     "combine",
     "contract",
+    "every",
+    "explain_gramian",
+    "feature_gramian",
     "fixed",
     "from_losses",
     "gramian",
@@ -30,6 +40,7 @@ __all__ = [
     "stateless",
     "total",
     "uniform",
+    "value_and_direction",
     "value_and_gradient",
     "value_and_gramian",
     "value_and_jacobian",

@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 __all__ = [
+    "check_active",
     "check_count",
     "check_losses",
     "check_non_negative",
@@ -58,6 +59,19 @@ def check_non_negative(name: str, value: float | Array) -> float | Array:
     if is_concrete(value) and not value >= 0:
         raise ValueError(f"{name}: expected a number of at least 0, got {value}.")
     return value
+
+
+def check_active(active, shape: tuple[int, ...]) -> Array | None:
+    """A mask of tasks, or None: a bool array of the given shape."""
+    if active is None:
+        return None
+    active = jnp.asarray(active)
+    if active.shape != shape or active.dtype != bool:
+        raise ValueError(
+            f"active: expected a bool array of shape {shape}, got {active.dtype} of "
+            f"shape {active.shape}."
+        )
+    return active
 
 
 def check_count(name: str, value: object, least: int = 1) -> int:

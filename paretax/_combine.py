@@ -1,18 +1,21 @@
 """Weightings and per-task transformations, as optax transformations on J."""
 
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from paretax._checks import check_count
+from paretax._checks import check_active, check_count
 from paretax._jacobian import contract, gramian, keep_rows
 from paretax._jacobian import num_tasks as _num_tasks
 from paretax._shared import Shared, shared_mask
-from paretax._weighting import Weighting
+from paretax._types import Gramian, Weights
+from paretax._weighting import Weighting, as_before
 
-__all__ = ["combine", "per_task"]
+__all__ = ["check_weighting", "combine", "per_task", "weigh", "where_needed"]
 
 
 def combine(
@@ -63,11 +66,7 @@ def combine(
     Cost: m² + m multiply-adds a parameter, and the weighting's own; no memory beyond J.
     """
     m = check_count("num_tasks", num_tasks)
-    if not isinstance(weighting, Weighting):
-        raise ValueError(
-            f"weighting: expected a px.Weighting, got {type(weighting).__name__}; call "
-            "its factory, as in px.combine(px.nash_mtl(), num_tasks=3)."
-        )
+    check_weighting(weighting)
 
     def init(params):
         del params
@@ -77,14 +76,23 @@ def combine(
         del params
         jac = updates
         _num_tasks(jac, m)
-        active = _check_active(active, m)
+        active = check_active(active, (m,))
         leaves, treedef = jax.tree.flatten(jac)
         mask = shared_mask(shared, jac)
         rows = leaves if active is None else [keep_rows(x, active) for x in leaves]
         trunk = [leaf for leaf, keep in zip(rows, mask, strict=True) if keep]
 
         extra_args = {"losses": losses, "active": active, **extra_args}
-        weights, new_state = _weigh(weighting, trunk, state, precise, extra_args)
+
+        def weights_from(make):
+            gram = None if make is None else make()
+            return weigh(weighting, gram, state, precise, extra_args)
+
+        weights, new_state = where_needed(
+            weighting.needs_gram(state),
+            weights_from,
+            lambda: gramian(trunk, precise=precise),
+        )
         sums = (
             jnp.ones_like(weights) if active is None else active.astype(weights.dtype)
         )
@@ -98,16 +106,38 @@ def combine(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _weigh(weighting, trunk, state, precise, extra_args):
+def check_weighting(weighting: object) -> None:
+    """A weighting, not the factory that makes one."""
+    if not isinstance(weighting, Weighting):
+        raise ValueError(
+            f"weighting: expected a px.Weighting, got {type(weighting).__name__}; call "
+            "its factory, as in px.combine(px.nash_mtl(), num_tasks=3)."
+        )
+
+
+def weigh(
+    weighting: Weighting,
+    gram: Gramian | None,
+    state: Any,
+    precise: bool,
+    extra_args: dict[str, Any],
+) -> tuple[Weights, Any]:
     """Weights in float32 at least, and a state of the types that it had."""
-    scope = jax.enable_x64(True) if precise else contextlib.nullcontext()
-    with scope:
-        gram = None
-        if weighting.needs_gram(state) is not False:
-            gram = gramian(trunk, precise=precise)
+    with jax.enable_x64(True) if precise else contextlib.nullcontext():
         weights, new_state = weighting.update(gram, state, **extra_args)
         weights = weights.astype(jnp.promote_types(jnp.float32, state.weights.dtype))
-        return weights, jax.tree.map(_as_before, new_state, state)
+        return weights, jax.tree.map(as_before, new_state, state)
+
+
+def where_needed(needs, fun: Callable, with_gram: Any):
+    """`fun(with_gram)` where the Gramian is needed, else `fun(None)`.
+
+    Where that is known while tracing the other is not traced; else each is one branch
+    of a `lax.cond`.
+    """
+    if isinstance(needs, bool):
+        return fun(with_gram if needs else None)
+    return jax.lax.cond(needs, lambda: fun(with_gram), lambda: fun(None))
 
 
 def per_task(
@@ -149,7 +179,7 @@ def per_task(
     def update(updates, state, params=None, *, active=None, **extra_args):
         jac = updates
         _num_tasks(jac, m)
-        active = _check_active(active, m)
+        active = check_active(active, (m,))
         if active is not None:
             jac = jax.tree.map(lambda leaf: keep_rows(leaf, active), jac)
 
@@ -179,21 +209,3 @@ def split_keys(state, num_copies: int):
         return fold(flat, numbers).reshape(leaf.shape)
 
     return jax.tree.map(split, state)
-
-
-def _check_active(active, m):
-    if active is None:
-        return None
-    active = jnp.asarray(active)
-    if active.shape != (m,) or active.dtype != bool:
-        raise ValueError(
-            f"active: expected a bool array of shape ({m},), got {active.dtype} of "
-            f"shape {active.shape}."
-        )
-    return active
-
-
-def _as_before(new, old):
-    if jnp.issubdtype(jnp.result_type(old), jax.dtypes.prng_key):
-        return new
-    return jnp.asarray(new, old.dtype)

@@ -201,7 +201,7 @@ def certify(
     if active is not None:
         weights = jnp.where(active, weights, 0.0)
     new = WeightingState(weights, converged, error)
-    new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, state)
+    new = jax.tree.map(as_before, new, state)
     return jnp.asarray(weights), new
 
 
@@ -232,3 +232,10 @@ def require_losses(losses: Losses | None, num_tasks: int) -> Losses:
 def as_default_float(value):
     """In the default float type: float32, or float64 in an x64 scope."""
     return jnp.asarray(value, dtype=jnp.result_type(float))
+
+
+def as_before(new, old):
+    """A leaf of a state in the type that it had."""
+    if jnp.issubdtype(jnp.result_type(old), jax.dtypes.prng_key):
+        return new
+    return jnp.asarray(new, old.dtype)

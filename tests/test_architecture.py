@@ -24,6 +24,7 @@ BELOW = {
     "_jacobian": CORE,
     "_weighting": CORE | {"_jacobian", "scalarizations", "solvers"},
     "_combine": CORE | {"_jacobian", "_weighting"},
+    "_direction": CORE | {"_jacobian", "_weighting", "_combine"},
     "weightings": CORE | {"_jacobian", "_weighting", "scalarizations", "solvers"},
     "metrics": {"_types", "_checks"},
     "problems": {"_types", "_checks"},
@@ -37,7 +38,8 @@ BELOW["experiments"] = ABOVE
 BELOW["cli"] = ABOVE | {"experiments"}
 # The root gathers the core and the weightings, and nothing else.
 BELOW["__init__"] = CORE | {
-    "_combine", "_jacobian", "_weighting", "scalarizations", "solvers", "weightings"
+    "_combine", "_direction", "_jacobian", "_weighting", "scalarizations", "solvers",
+    "weightings",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from paretax._types import Active, Gradient, Gramian, Jacobian, Weights
 
-__all__ = ["contract", "gramian", "keep_rows", "num_tasks"]
+__all__ = ["contract", "gramian", "keep_rows", "num_tasks", "sum_of_products"]
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -41,12 +41,12 @@ def gramian(jac: Jacobian, *, precise: bool = False) -> Gramian:
     num_tasks(jac)
     if precise:
         with jax.enable_x64(True):
-            return _sum_of_products(jax.tree.leaves(jac), jnp.float64)
+            return sum_of_products(jax.tree.leaves(jac), jnp.float64)
     leaves = jax.tree.leaves(jac)
     dtype = functools.reduce(
         jnp.promote_types, (leaf.dtype for leaf in leaves), jnp.dtype(jnp.float32)
     )
-    return _sum_of_products(leaves, dtype)
+    return sum_of_products(leaves, dtype)
 
 
 def contract(
@@ -114,7 +114,9 @@ def num_tasks(jac: Jacobian, expected: int | None = None) -> int:
     return expected
 
 
-def _sum_of_products(leaves, dtype):
+def sum_of_products(leaves, dtype):
+    """Σ ⟨gₛ, gₜ⟩ over leaves [m, ...], accumulated in a type."""
+
     def product(leaf):
         rows = leaf.astype(dtype)
         axes = tuple(range(1, leaf.ndim))
