@@ -10,7 +10,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-__all__ = ["AxisName", "axis_size", "check_axes", "gathered", "scattered", "vary"]
+__all__ = [
+    "AxisName",
+    "axis_size",
+    "check_alike",
+    "check_axes",
+    "gathered",
+    "scattered",
+    "vary",
+]
 
 AxisName = str | tuple[str, ...] | None
 """The mapped mesh axis, or axes, that the batch is split over; None on one device."""
@@ -29,7 +37,8 @@ def vary(value: Any, axis_name: AxisName) -> Any:
     """
     if axis_name is None:
         return value
-    missing = tuple(a for a in _names(axis_name) if a not in _varying(value))
+    here = _varying(jax.typeof(value))
+    missing = tuple(a for a in _names(axis_name) if a not in here)
     return jax.lax.pcast(value, missing, to="varying") if missing else value
 
 
@@ -54,11 +63,11 @@ def gathered(factor: Array, axis: int, axis_name: AxisName) -> Array:
     return jax.lax.all_gather(factor, axis_name, axis=axis, tiled=True)
 
 
-def check_axes(params: Any, losses_aval: Any, axis_name: AxisName) -> None:
-    """Parameters alike on all devices, losses that vary over the named axes only."""
-    names = () if axis_name is None else _names(axis_name)
+def check_alike(params: Any, axis_name: AxisName) -> None:
+    """Parameters are alike on all devices of the named axes."""
+    names = set() if axis_name is None else set(_names(axis_name))
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        split = sorted(set(names) & _varying(leaf))
+        split = sorted(names & _varying(jax.typeof(leaf)))
         if split:
             raise ValueError(
                 f"params{jax.tree_util.keystr(path)}: expected the same values on all "
@@ -66,7 +75,12 @@ def check_axes(params: Any, losses_aval: Any, axis_name: AxisName) -> None:
                 "batch is split over axis_name. For split parameters use jax.jit with "
                 "a NamedSharding."
             )
-    unnamed = sorted(_varying_aval(losses_aval) - set(names))
+
+
+def check_axes(losses_aval: Any, axis_name: AxisName) -> None:
+    """The losses vary over the named axes only."""
+    names = set() if axis_name is None else set(_names(axis_name))
+    unnamed = sorted(_varying(losses_aval) - names)
     if unnamed:
         raise ValueError(
             f"axis_name: expected the axes that the batch is split over, got "
@@ -79,10 +93,6 @@ def _names(axis_name) -> tuple[str, ...]:
     return (axis_name,) if isinstance(axis_name, str) else tuple(axis_name)
 
 
-def _varying(value) -> frozenset[str]:
-    return _varying_aval(jax.typeof(value))
-
-
-def _varying_aval(aval) -> frozenset[str]:
+def _varying(aval) -> frozenset[str]:
     kind = getattr(aval, "manual_axis_type", None)
     return frozenset() if kind is None else frozenset(kind.varying)

@@ -9,7 +9,12 @@ from jax.extend.core import Literal
 from jaxtyping import Array
 
 from paretax._checks import check_losses
-from paretax._jacobian._gramian._devices import AxisName, check_axes, vary
+from paretax._jacobian._gramian._devices import (
+    AxisName,
+    check_alike,
+    check_axes,
+    vary,
+)
 from paretax._jacobian._gramian._flat import Flat, trace
 from paretax._jacobian._gramian._stages import Stages, stages
 
@@ -49,6 +54,7 @@ def program(
     axis_name: AxisName = None,
 ) -> Program:
     """Traces `fun(params, *args, **kwargs)`; checks its parameters and its losses."""
+    check_alike(params, axis_name)
     paths, treedef = jax.tree_util.tree_flatten_with_path(params)
     names = [jax.tree_util.keystr(path) for path, _ in paths]
     leaves = [
@@ -67,7 +73,7 @@ def program(
 
     flat = trace(of_leaves, *leaves)
     aux_def, m = seen[-1]
-    check_axes(params, _aval(flat, flat.outputs[0]), axis_name)
+    check_axes(_aval(flat, flat.outputs[0]), axis_name)
 
     def finish(outputs):
         losses, *aux = outputs

@@ -1,0 +1,128 @@
+"""Run by test_sharded_gramian.py in a process of its own, with eight devices.
+
+Prints one JSON object: case -> what was found.
+"""
+
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import networks
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import paretax as px
+
+jax.config.update("jax_enable_x64", True)
+MESH = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+WEIGHTS = jnp.arange(1.0, 4.0)
+COLLECTIVE = re.compile(r" (all-reduce|all-gather|reduce-scatter|all-to-all)\(")
+
+
+def losses(p, x, ids, y):
+    h = jax.nn.relu(x @ p["first"] + p["bias"]) + p["table"][ids]
+    h = jnp.tanh(h @ p["up"].T)
+    h, _ = jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), h, p["wide"])
+    return jnp.stack([jnp.mean((h @ w - y) ** 2) for w in p["heads"]])
+
+
+PARAMS = {
+    "first": networks.normal(0, 5, 7),
+    "bias": networks.normal(1, 7),
+    "table": networks.normal(2, 10, 7),
+    "up": networks.normal(3, 64, 7),
+    "wide": networks.normal(4, 2, 64, 64) / 8,
+    "heads": [networks.normal(5 + i, 64, 2) for i in range(3)],
+}
+ARGS = (
+    networks.normal(8, 16, 5),
+    jnp.asarray(np.random.default_rng(9).integers(0, 10, 16)),
+    networks.normal(10, 16, 2),
+)
+
+
+def step(p, *args, **options):
+    found, gram, pullback = px.value_and_gramian(losses, **options)(p, *args)
+    return found, gram, pullback(WEIGHTS)
+
+
+def error(found, expected):
+    def one(a, b):
+        return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
+
+    return max(jax.tree.leaves(jax.tree.map(one, found, expected)))
+
+
+def collectives(fun, *args):
+    """(kind, shapes of its results) of every collective of a compiled program."""
+    out = []
+    for line in fun.lower(*args).compile().as_text().splitlines():
+        match = COLLECTIVE.search(line)
+        if match:
+            shapes = re.findall(r"[a-z]+\d+\[([\d,]*)\]", line[: match.start()])
+            out.append((match.group(1), shapes))
+    return out
+
+
+def split_batch(expected, report):
+    for route in ("auto", "factored", "explicit", "streamed"):
+        for check in (True, False):
+            fun = jax.jit(
+                jax.shard_map(
+                    lambda *a, route=route: step(*a, route=route, axis_name="d"),
+                    mesh=MESH,
+                    in_specs=(P(), P("d"), P("d"), P("d")),
+                    out_specs=P(),
+                    check_vma=check,
+                )
+            )
+            report[f"shard_map {route} {check}"] = {
+                "error": error(fun(PARAMS, *ARGS), expected),
+                "collectives": collectives(fun, PARAMS, *ARGS),
+            }
+
+
+def named_shardings(expected, report):
+    def put(tree, spec):
+        return jax.device_put(tree, NamedSharding(MESH, spec))
+
+    whole = jax.tree.map(lambda leaf: put(leaf, P()), PARAMS)
+    parts = {**whole, "up": put(PARAMS["up"], P("d")),
+             "wide": put(PARAMS["wide"], P(None, None, "d"))}  # fmt: skip
+    for name, params, spec in (("batch", whole, P("d")), ("parameters", parts, P())):
+        args = tuple(put(x, spec) for x in ARGS)
+        for route in ("auto", "factored", "explicit", "streamed"):
+            fun = jax.jit(lambda *a, route=route: step(*a, route=route))
+            report[f"jit {name} {route}"] = {
+                "error": error(fun(params, *args), expected),
+                "collectives": collectives(fun, params, *args),
+            }
+
+
+def message(fun, specs):
+    try:
+        mapped = jax.shard_map(fun, mesh=MESH, in_specs=specs, out_specs=P())
+        jax.eval_shape(mapped, PARAMS, *ARGS)
+    except ValueError as found:
+        return str(found)
+    return ""
+
+
+def main():
+    report = {}
+    expected = jax.jit(step)(PARAMS, *ARGS)
+    split_batch(expected, report)
+    named_shardings(expected, report)
+    batch = (P("d"), P("d"), P("d"))
+    report["no axis_name"] = message(lambda *a: step(*a)[1], (P(), *batch))
+    spread = {**jax.tree.map(lambda _: P(), PARAMS), "up": P("d")}
+    report["split parameters"] = message(
+        lambda *a: step(*a, axis_name="d")[1], (spread, *batch)
+    )
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
