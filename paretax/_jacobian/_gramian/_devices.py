@@ -65,7 +65,9 @@ def gathered(factor: Array, axis: int, axis_name: AxisName) -> Array:
 
 def check_alike(params: Any, axis_name: AxisName) -> None:
     """Parameters are alike on all devices of the named axes."""
-    names = set() if axis_name is None else set(_names(axis_name))
+    if axis_name is None:
+        return
+    names = set(_names(axis_name))
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         split = sorted(names & _varying(jax.typeof(leaf)))
         if split:
