@@ -101,6 +101,48 @@ def named_shardings(expected, report):
             }
 
 
+def directions(report):
+    """Steps of a weighting that reads K at every other step, on one and on all."""
+    weighting = px.every(px.nash_mtl(), num_steps=2)
+    shared = lambda path: path[0].key != "heads"
+    one = jax.jit(px.value_and_direction(losses, weighting, shared=shared))
+    many = jax.jit(
+        jax.shard_map(
+            px.value_and_direction(losses, weighting, shared=shared, axis_name="d"),
+            mesh=MESH,
+            in_specs=(P(), P(), P("d"), P("d"), P("d")),
+            out_specs=P(),
+        )
+    )
+    state = other = weighting.init(3)
+    report["directions"] = []
+    for _ in range(3):
+        found, direction, state = one(PARAMS, state, *ARGS)
+        same, across, other = many(PARAMS, other, *ARGS)
+        report["directions"].append(error((same, across), (found, direction)))
+
+
+def masked(report):
+    """A task without labels on any device, its labels NaN."""
+    active = jnp.asarray([True, False, True])
+
+    def gram(p, x, ids, y, axis_name=None):
+        def two_and_nan(p, x, ids, y):
+            return losses(p, x, ids, y) * jnp.asarray([1.0, jnp.nan, 1.0])
+
+        engine = px.value_and_gramian(two_and_nan, axis_name=axis_name)
+        _, gram, pullback = engine(p, x, ids, y, active=active)
+        return gram, pullback(WEIGHTS)["up"]
+
+    across = jax.shard_map(
+        lambda *a: gram(*a, axis_name="d"),
+        mesh=MESH,
+        in_specs=(P(), P("d"), P("d"), P("d")),
+        out_specs=P(),
+    )
+    report["masked"] = error(jax.jit(across)(PARAMS, *ARGS), gram(PARAMS, *ARGS))
+
+
 def message(fun, specs):
     try:
         mapped = jax.shard_map(fun, mesh=MESH, in_specs=specs, out_specs=P())
@@ -115,6 +157,8 @@ def main():
     expected = jax.jit(step)(PARAMS, *ARGS)
     split_batch(expected, report)
     named_shardings(expected, report)
+    directions(report)
+    masked(report)
     batch = (P("d"), P("d"), P("d"))
     report["no axis_name"] = message(lambda *a: step(*a)[1], (P(), *batch))
     spread = {**jax.tree.map(lambda _: P(), PARAMS), "up": P("d")}

@@ -362,6 +362,27 @@ def test_the_explanation_is_a_table_and_needs_shapes_only():
     assert "gradients are cheaper" in plan.leaves[3].why
 
 
+def test_a_jit_with_shardings_of_its_own_stays_as_it_is():
+    """Writing such a call out would lose where it puts its values."""
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+    @functools.partial(jax.jit, in_shardings=device)
+    def layer(x, w):
+        return jnp.tanh(x @ w)
+
+    def losses(p, x):
+        return networks.two(layer(x, p["inside"]) @ p["outside"])
+
+    params = {"inside": networks.normal(0, 5, 5), "outside": networks.normal(1, 5, 5)}
+    x = networks.normal(2, 3, 5)
+    plan = px.explain_gramian(losses, params, x, route="factored")
+    assert [row.route for row in plan.leaves] == ["explicit", "factored"]
+    assert plan.leaves[0].why == "it enters jit"
+    _, gram, _ = jax.jit(px.value_and_gramian(losses))(params, x)
+    jac = jax.jacrev(losses)(params, x)
+    close(gram, sum(jnp.einsum("sij,tij->st", rows, rows) for rows in jac.values()))
+
+
 def test_where_forward_mode_is_not_defined_streaming_says_so():
     network = networks.control_flow()
     plan = px.explain_gramian(

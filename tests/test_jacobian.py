@@ -157,6 +157,14 @@ def test_contract_leaves_out_inactive_rows_that_hold_nan():
     np.testing.assert_array_equal(out, [1.0, 2.0])
 
 
+def test_the_gramian_leaves_out_inactive_rows_that_hold_nan():
+    rows = jnp.asarray([[1.0, 2.0], [jnp.nan, jnp.inf], [3.0, 4.0]])
+    active = jnp.asarray([True, False, True])
+    for precise in (False, True):
+        out = px.gramian(rows, precise=precise, active=active)
+        np.testing.assert_array_equal(out, [[5, 0, 11], [0, 0, 0], [11, 0, 25]])
+
+
 def test_products_run_at_the_highest_precision():
     jac = {"w": jnp.ones((3, 4)), "b": jnp.ones((3, 2, 2))}
     for fun in (px.gramian, lambda j: px.contract(jnp.ones(3), j)):

@@ -82,3 +82,12 @@ def test_split_parameters_take_one_all_reduce_for_the_gramian():
 def test_axes_that_are_left_out_or_split_parameters_are_named():
     assert "the losses vary over ['d']" in report()["no axis_name"]
     assert "params['up']: expected the same values" in report()["split parameters"]
+
+
+def test_a_weighting_that_skips_gramians_takes_the_same_steps_on_all_devices():
+    assert len(report()["directions"]) == 3
+    assert max(report()["directions"]) < 1e-10
+
+
+def test_a_missing_task_is_left_out_on_all_devices():
+    assert report()["masked"] < 1e-12

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from paretax._jacobian._gramian import goes_again
 from paretax._jacobian._value_and_gramian import planned
 from paretax._shared import Shared
 
@@ -98,6 +99,6 @@ def explain_gramian(
     Cost: one trace of `fun`; nothing is computed.
     """
     plans = planned(fun, params, args, shared, route, has_aux)
-    again = {plan.counted or weight_heads for plan in plans if plan.again}
+    again = {plan.counted or weight_heads for plan in plans if goes_again(plan)}
     leaves = tuple(LeafRoute(*plan[:5]) for plan in plans)
     return GramianPlan(leaves, len(again))

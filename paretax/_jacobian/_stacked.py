@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from paretax._checks import check_active
 from paretax._types import Active, Gradient, Gramian, Jacobian, Weights
 
 __all__ = ["contract", "gramian", "keep_rows", "num_tasks", "sum_of_products"]
@@ -12,7 +13,9 @@ __all__ = ["contract", "gramian", "keep_rows", "num_tasks", "sum_of_products"]
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
-def gramian(jac: Jacobian, *, precise: bool = False) -> Gramian:
+def gramian(
+    jac: Jacobian, *, precise: bool = False, active: Active | None = None
+) -> Gramian:
     """The Gramian K = J Jᵀ: Kᵢⱼ is the inner product of the gradients of tasks i and j.
 
     Args:
@@ -20,6 +23,8 @@ def gramian(jac: Jacobian, *, precise: bool = False) -> Gramian:
       precise: accumulate in float64 whatever the leaves' type and the x64 flag. In
         float32 a direction loses a share eps/d² of itself where two gradients are
         opposite up to an angle d; accumulated in float64 it does not.
+      active: bool, shape [m]: rows and columns of other tasks are zero, whatever their
+        gradients hold.
 
     Returns:
       K, shape [m, m], symmetric, positive semi-definite up to rounding; in float64 if
@@ -27,8 +32,8 @@ def gramian(jac: Jacobian, *, precise: bool = False) -> Gramian:
       too.
 
     Raises:
-      ValueError: no leaves, a leaf without a task axis, or task axes of different
-        lengths.
+      ValueError: no leaves, a leaf without a task axis, task axes of different lengths,
+        or `active` that is not a bool array [m].
 
     Example:
       >>> import jax.numpy as jnp, paretax as px
@@ -38,11 +43,13 @@ def gramian(jac: Jacobian, *, precise: bool = False) -> Gramian:
     Cost: m² multiply-adds a parameter; one matrix product a leaf, at the highest
     precision.
     """
-    num_tasks(jac)
+    active = check_active(active, (num_tasks(jac),))
+    leaves = jax.tree.leaves(jac)
+    if active is not None:
+        leaves = [keep_rows(leaf, active) for leaf in leaves]
     if precise:
         with jax.enable_x64(True):
-            return sum_of_products(jax.tree.leaves(jac), jnp.float64)
-    leaves = jax.tree.leaves(jac)
+            return sum_of_products(leaves, jnp.float64)
     dtype = functools.reduce(
         jnp.promote_types, (leaf.dtype for leaf in leaves), jnp.dtype(jnp.float32)
     )

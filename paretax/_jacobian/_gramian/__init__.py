@@ -1,10 +1,14 @@
 """The Gramian engine: K = J Jᵀ of any function, without J.
 
-Reading order: `_flat` (a traced function as a list of steps), `_stages` (which steps
-serve which tasks), `_sites` (where a parameter enters one product), `_layers` (the
-algebra there), `_plan` (which way each parameter goes), `_replay` and `_backward` (one
-forward pass and all ways back), `_engine` (K), `_pullback` (the weighted gradient),
-`_devices` (a batch split over devices), `_instances` (rows for examples and tasks).
+Reading order:
+- `_flat`: a traced function as a list of steps; `_stages`: which steps serve which
+  tasks.
+- `_site`: what a layer is; `_dense`, `_convolution`, `_embedding`: its kinds; `_sites`:
+  finds where a parameter enters one; `_layers`: the algebra there.
+- `_plan`: which way each parameter goes.
+- `_program`: all of that for one function; `_replay` and `_backward`: one forward pass
+  and all ways back; `_engine`: K; `_pullback`: the weighted gradient.
+- `_devices`: a batch split over devices; `_instances`: rows for examples and tasks.
 """
 
 from paretax._jacobian._gramian._devices import AxisName, axis_size
@@ -14,7 +18,12 @@ from paretax._jacobian._gramian._instances import (
     instances_of,
     pull_back_instances,
 )
-from paretax._jacobian._gramian._plan import ROUTES, LeafPlan, plan_leaves
+from paretax._jacobian._gramian._plan import (
+    ROUTES,
+    LeafPlan,
+    goes_again,
+    plan_leaves,
+)
 from paretax._jacobian._gramian._program import Program, program
 from paretax._jacobian._gramian._pullback import pull_back, way_back
 
@@ -25,6 +34,7 @@ __all__ = [
     "Program",
     "axis_size",
     "for_instances",
+    "goes_again",
     "gramian_of",
     "instances_of",
     "plan_leaves",

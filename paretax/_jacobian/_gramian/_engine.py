@@ -12,11 +12,11 @@ from jaxtyping import Array
 from paretax._jacobian._gramian._backward import Forward, each_task, forward
 from paretax._jacobian._gramian._devices import scattered, vary
 from paretax._jacobian._gramian._layers import factored_gramian, leaf_gradient
-from paretax._jacobian._gramian._plan import LeafPlan
+from paretax._jacobian._gramian._plan import LeafPlan, goes_again
 from paretax._jacobian._gramian._program import Program
 from paretax._jacobian._gramian._pullback import Kept
 from paretax._jacobian._gramian._replay import zeros_at
-from paretax._jacobian._gramian._sites import Site
+from paretax._jacobian._gramian._site import Site
 from paretax._jacobian._stacked import sum_of_products
 from paretax._types import Active, Gramian
 
@@ -50,7 +50,7 @@ def weighted_of(
     program: Program, plans: Sequence[LeafPlan], active: Active | None
 ) -> tuple[Any, Kept]:
     """Results of the program and what one weighted gradient needs; no Gramian."""
-    wanted = [k for k, plan in enumerate(plans) if plan.again]
+    wanted = [k for k, plan in enumerate(plans) if goes_again(plan)]
     run = forward(program, wanted, {}, active)
     return program.finish(run.outputs), _kept(plans, run, {}, {}, active)
 
@@ -69,7 +69,7 @@ def rows_of(program: Program, active: Active | None, chunk_size: int | None):
 
 
 def _kept(plans, run: Forward, sites, rows, active) -> Kept:
-    again = any(plan.again for plan in plans) and bool(run.seeds)
+    again = any(goes_again(plan) for plan in plans) and bool(run.seeds)
     seeds, pull = (run.seeds, run.pull) if again else ([], None)
     return Kept(sites, rows, run.heads, seeds, pull, active)
 
@@ -77,7 +77,7 @@ def _kept(plans, run: Forward, sites, rows, active) -> Kept:
 def backward(program: Program, plans, active, chunk_size):
     """Forward and back: per-task gradients, cotangents at sites, columns of K."""
     taps = {k: plan.site for k, plan in enumerate(plans) if plan.site is not None}
-    wanted = [k for k, plan in enumerate(plans) if plan.again or plan.held]
+    wanted = [k for k, plan in enumerate(plans) if goes_again(plan) or plan.held]
     run = forward(program, wanted, taps, active)
     streamed = [k for k in wanted if plans[k].route == "streamed"]
     direct = [k for k in wanted if plans[k].route == "explicit" or plans[k].held]

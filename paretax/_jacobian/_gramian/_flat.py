@@ -27,6 +27,7 @@ class Flat(NamedTuple):
       outputs: the numbers of the results, or literals.
       consts: values that the trace closed over, by number.
       avals: shape and dtype of every value, by number.
+      uses: where a value is an operand, by number: (position of the step, operand).
     """
 
     steps: tuple[Step, ...]
@@ -34,6 +35,7 @@ class Flat(NamedTuple):
     outputs: tuple[int | Literal, ...]
     consts: dict[int, Any]
     avals: dict[int, Any]
+    uses: dict[int, list[tuple[int, int]]]
 
 
 def trace(fun: Callable, *args) -> Flat:
@@ -75,7 +77,16 @@ def flatten(closed: ClosedJaxpr) -> Flat:
 
     inputs = tuple(name(var) for var in closed.jaxpr.invars)
     outputs = walk(closed.jaxpr, closed.consts, inputs)
-    return Flat(tuple(steps), inputs, outputs, consts, avals)
+    return Flat(tuple(steps), inputs, outputs, consts, avals, _uses(steps))
+
+
+def _uses(steps: list[Step]) -> dict[int, list[tuple[int, int]]]:
+    uses: dict[int, list[tuple[int, int]]] = {}
+    for k, step in enumerate(steps):
+        for position, atom in enumerate(step.inputs):
+            if isinstance(atom, int):
+                uses.setdefault(atom, []).append((k, position))
+    return uses
 
 
 def _transparent_call(eqn: JaxprEqn) -> ClosedJaxpr | None:

@@ -17,12 +17,11 @@ from paretax._jacobian._gramian._layers import (
     cotangents,
     leaf_gradient,
     rows,
-    similarity,
 )
-from paretax._jacobian._gramian._plan import LeafPlan
+from paretax._jacobian._gramian._plan import LeafPlan, goes_again
 from paretax._jacobian._gramian._program import Program
 from paretax._jacobian._gramian._pullback import Kept, WayBack
-from paretax._jacobian._gramian._sites import Level, Site
+from paretax._jacobian._gramian._site import Level, Site
 from paretax._jacobian._stacked import contract, sum_of_products
 from paretax._types import Gradient, Gramian, Weights
 
@@ -106,7 +105,7 @@ def _pairs(site: Site, inputs, g, dtype):
 
     def one(a):
         x_a, g_a = a
-        like = jax.vmap(lambda other: similarity(site, x_a, other, dtype))(x)
+        like = jax.vmap(lambda other: site.kind.similarity(x_a, other, dtype))(x)
         if x.shape[2] == 1:
             like = like[:, :, 0, 0]
             scaled = like[:, None, :, None] * g[:, :, :, 0]
@@ -150,4 +149,4 @@ def pull_back_instances(way: WayBack, kept: Kept, weights: Weights) -> Gradient:
 
 def for_instances(plans: Sequence[LeafPlan]) -> list[LeafPlan]:
     """Plans without a second backward pass: what has no site is held."""
-    return [plan._replace(held=True) if plan.again else plan for plan in plans]
+    return [plan._replace(held=True) if goes_again(plan) else plan for plan in plans]

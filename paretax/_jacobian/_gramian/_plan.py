@@ -10,10 +10,11 @@ from jax.extend.core import JaxprEqn, jaxprs_in_params
 
 from paretax._jacobian._gramian._flat import Flat, shaped
 from paretax._jacobian._gramian._layers import extent
-from paretax._jacobian._gramian._sites import Site, find_site
+from paretax._jacobian._gramian._site import Site
+from paretax._jacobian._gramian._sites import find_site
 from paretax._jacobian._gramian._stages import Stages
 
-__all__ = ["ROUTES", "LeafPlan", "plan_leaves"]
+__all__ = ["ROUTES", "LeafPlan", "goes_again", "plan_leaves"]
 
 ROUTES = ("auto", "factored", "explicit", "streamed")
 # What a byte costs beside a flop. On a 2-core CPU, counts with 0 to 20 chose the faster
@@ -46,11 +47,11 @@ class LeafPlan(NamedTuple):
     held: bool = False
     counted: bool = True
 
-    @property
-    def again(self) -> bool:
-        """Whether its weighted gradient takes another pass through the trunk."""
-        direct = self.route in ("explicit", "streamed", "not in K")
-        return direct and self.site is None and not self.held
+
+def goes_again(plan: LeafPlan) -> bool:
+    """Whether its weighted gradient takes another pass through the trunk."""
+    direct = plan.route in ("explicit", "streamed", "not in K")
+    return direct and plan.site is None and not plan.held
 
 
 class _Size(NamedTuple):
@@ -66,9 +67,9 @@ class _Need(NamedTuple):
     bytes: int
     sent: int
 
-    @property
-    def time(self) -> int:
-        return self.flops + _FLOPS_PER_BYTE * self.bytes
+
+def _time(need: _Need) -> int:
+    return need.flops + _FLOPS_PER_BYTE * need.bytes
 
 
 def plan_leaves(
@@ -95,7 +96,7 @@ def plan_leaves(
     """
     many = _Size(num_tasks, devices, examples)
     shut = _no_forward_mode(flat, stages) if route == "streamed" else set()
-    users = [_users(flat, stages, leaf) for leaf in flat.inputs]
+    users = _users(flat, stages)
     plans = []
     for k, leaf in enumerate(flat.inputs):
         aval, name = flat.avals[leaf], names[k]
@@ -131,14 +132,21 @@ def _in_trunk(flat, stages, leaf, name, many, route, not_streamed) -> LeafPlan:
     if isinstance(site, str):
         return LeafPlan(name, "explicit", f"it {site}", *explicit)
     factored, at_site, sizes = _needs(site, aval, many)
-    cheaper = factored.time <= at_site.time
+    cheaper = _time(factored) <= _time(at_site)
     if many.devices > 1:
         cheaper = factored.sent <= at_site.sent
     if route == "factored" or cheaper:
-        why = f"{site.kind}, {sizes}"
+        why = f"{site.kind.name}, {sizes}"
         return LeafPlan(name, "factored", why, *factored[:2], site=site)
-    why = f"{site.kind}, {sizes}: gradients are cheaper"
+    why = f"{site.kind.name}, {sizes}: gradients are cheaper"
+    if route == "auto" and aval.size <= _cotangents_of_one_task(site):
+        # Kept for the way back, gradients are smaller than the cotangents there.
+        return LeafPlan(name, "explicit", why, *at_site[:2], held=True)
     return LeafPlan(name, "explicit", why, *at_site[:2], site=site)
+
+
+def _cotangents_of_one_task(site: Site) -> int:
+    return math.prod((*site.shape, *(level.length for level in site.levels)))
 
 
 def _needs(site: Site, aval, many: _Size) -> tuple[_Need, _Need, str]:
@@ -148,15 +156,16 @@ def _needs(site: Site, aval, many: _Size) -> tuple[_Need, _Need, str]:
     inputs = jax.ShapeDtypeStruct((*lengths, *other.shape), other.dtype)
     b, r, n, p = extent(site, inputs)
     m, e = many.tasks, many.examples
+    looked_up = site.kind.condense is not None
     rows, wide = e * r, _wide(site.dtype)
     kept = 2 * m * b * rows * p * wide
-    if site.kind == "convolution":
+    if site.kind.copies:
         kept += b * rows * n * wide
     square = b * rows * rows * wide
     if e > 1:  # (Xₐ X_cᵀ) turned to each pair of examples, then m² products
         flops = 2 * b * (rows * rows * (n + m * p) + m * m * e * rows * p)
         turned = square + m * e * rows * p * wide
-    elif site.kind == "embedding" and many.devices == 1:
+    elif looked_up and many.devices == 1:
         flops, turned = 2 * b * (m + m * m) * r * p, 0
     else:
         flops = 2 * b * (r * r * (n + m * p) + m * m * r * p)
@@ -164,12 +173,12 @@ def _needs(site: Site, aval, many: _Size) -> tuple[_Need, _Need, str]:
     sent = many.devices * b * r * (n + m * p) * site.dtype.itemsize
     factored = _Need(flops, kept + turned, sent)
 
-    gradient = r * p if site.kind == "embedding" else r * n * p
+    gradient = r * p if looked_up else r * n * p
     every = m * e
     flops = 2 * (b * every * gradient + every * every * aval.size)
     sent = m * aval.size * aval.dtype.itemsize
     explicit = _Need(flops, every * aval.size * wide, sent)
-    if site.kind == "embedding":
+    if looked_up:
         return factored, explicit, f"{b * r} look-ups in {aval.size // p} rows of {p}"
     return factored, explicit, f"{r} rows through {n}×{p}" + f", {b} times" * (b > 1)
 
@@ -187,12 +196,13 @@ def _holding(plans, avals, m):
     loose = [
         k for k, plan in enumerate(plans) if plan.route == "explicit" and not plan.site
     ]
-    held = sum(m * avals[k].size * _wide(avals[k].dtype) for k in loose)
+    held = sum(
+        m * avals[k].size * _wide(avals[k].dtype) for k in loose if not plans[k].held
+    )
     budget = sum(aval.size * aval.dtype.itemsize for aval in avals)
     for plan in plans:
         if plan.site is not None:
-            lengths = [level.length for level in plan.site.levels]
-            items = math.prod(plan.site.shape) * math.prod(lengths)
+            items = _cotangents_of_one_task(plan.site)
             budget += m * items * plan.site.dtype.itemsize
     if held > budget or any(plan.route == "streamed" for plan in plans):
         return plans
@@ -201,15 +211,15 @@ def _holding(plans, avals, m):
     ]
 
 
-def _users(flat: Flat, stages: Stages, leaf: int) -> tuple[bool, list[int]]:
-    """Whether trunk or join read a leaf, and the tasks whose heads do."""
-    trunk = leaf in stages.joined or any(
-        isinstance(i, int) and i == leaf
-        for k in stages.trunk
-        for i in flat.steps[k].inputs
-    )
-    heads = [task for task, read in enumerate(stages.reads) if leaf in read]
-    return trunk, heads
+def _users(flat: Flat, stages: Stages) -> list[tuple[bool, list[int]]]:
+    """For each leaf whether trunk or join read it, and the tasks whose heads do."""
+    trunk = set(stages.trunk)
+    users = []
+    for leaf in flat.inputs:
+        shared = any(k in trunk for k, _ in flat.uses.get(leaf, ()))
+        heads = [task for task, read in enumerate(stages.reads) if leaf in read]
+        users.append((shared or leaf in stages.joined, heads))
+    return users
 
 
 def _no_forward_mode(flat: Flat, stages: Stages) -> set[int]:

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from paretax._jacobian._gramian._devices import AxisName, vary
 from paretax._jacobian._gramian._layers import leaf_gradient
-from paretax._jacobian._gramian._plan import LeafPlan
+from paretax._jacobian._gramian._plan import LeafPlan, goes_again
 from paretax._jacobian._gramian._program import Program
 from paretax._jacobian._stacked import contract
 from paretax._types import Active, Gradient, Weights
@@ -72,7 +72,9 @@ def pull_back(way: WayBack, kept: Kept, weights: Weights) -> Gradient:
         sums = jnp.where(kept.active, sums, 0)
     again = {}
     for counted, factors in ((True, weights), (False, sums)):
-        if kept.seeds and any(p.again and p.counted is counted for p in way.plans):
+        if kept.seeds and any(
+            goes_again(p) and p.counted is counted for p in way.plans
+        ):
             seeds = [contract(factors, seed) for seed in kept.seeds]
             again[counted] = kept.pull(seeds)[0]
 
@@ -84,7 +86,7 @@ def pull_back(way: WayBack, kept: Kept, weights: Weights) -> Gradient:
             return leaf_gradient(plan.site, inputs, zero, contract(factors, g))
         if k in kept.rows:
             return contract(factors, kept.rows[k])
-        total = again[plan.counted][k] if plan.again and kept.seeds else zero
+        total = again[plan.counted][k] if goes_again(plan) and kept.seeds else zero
         for task, gradient in kept.heads.get(k, {}).items():
             total = total + factors[task].astype(gradient.dtype) * gradient
         return total

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from paretax._jacobian._gramian._flat import Flat, Step, inner, run
-from paretax._jacobian._gramian._sites import Site, scan_counts
+from paretax._jacobian._gramian._site import Site
+from paretax._jacobian._gramian._sites import scan_counts
 
 __all__ = ["Taps", "replay", "zeros_at"]
 
