@@ -215,6 +215,40 @@ def test_labels_of_a_missing_task_may_be_nan(route):
     assert (np.asarray(jac["w0"])[2] == 0).all()
 
 
+@pytest.mark.parametrize(
+    "arranged",
+    [
+        lambda f: jnp.log(f),
+        lambda f: f / jax.lax.stop_gradient(f),
+        lambda f: 2 * f - jnp.asarray([1.0, 2.0, 3.0]),
+        lambda f: jnp.where(f > 0.5, f, f**2),
+    ],
+    ids=["log", "normalized", "affine", "where"],
+)
+def test_losses_may_be_rescaled_after_they_are_stacked(arranged):
+    """NaN of one task stays out of the others, and heads still go backward once."""
+    network = networks.perceptron()
+    x, targets = network.args
+
+    def losses(p, x, targets):
+        return arranged(network.losses(p, x, targets))
+
+    engine = px.value_and_gramian(losses)
+    _, whole, _ = engine(network.params, x, targets)
+    jac = jax.jacrev(losses)(network.params, x, targets)
+    matrix = np.concatenate(
+        [np.asarray(leaf).reshape(3, -1) for leaf in jax.tree.leaves(jac)], axis=1
+    )
+    close(whole, matrix @ matrix.T)
+    poisoned = [targets[0], targets[1] * jnp.nan, targets[2]]
+    active = jnp.asarray([True, False, True])
+    _, gram, _ = engine(network.params, x, poisoned, active=active)
+    keep = np.outer(active, active)
+    close(gram, np.where(keep, whole, 0))
+    plan = px.explain_gramian(losses, network.params, x, targets)
+    assert [row.route for row in plan.leaves].count("one task") == 3
+
+
 def test_one_gradient_leaves_a_missing_task_out():
     network = networks.perceptron()
     x, targets = network.args

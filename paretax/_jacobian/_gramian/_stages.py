@@ -4,9 +4,12 @@ A head's backward pass then runs once, not once a task, and what is not a number
 task's head cannot reach the gradient of another: zero times NaN is never formed.
 """
 
+import functools
+import operator
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from jax import numpy as jnp
+import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from paretax._jacobian._gramian._flat import Flat, Step
@@ -14,7 +17,12 @@ from paretax._jacobian._gramian._flat import Flat, Step
 __all__ = ["Stages", "stages"]
 
 # Applied to a vector of m losses entry by entry: entry i still belongs to task i.
-_ENTRYWISE = {"convert_element_type", "mul", "div", "add", "sub", "neg", "copy"}
+_ENTRYWISE = {
+    "abs", "add", "and", "clamp", "convert_element_type", "copy", "div", "eq", "exp",
+    "expm1", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic",
+    "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rsqrt", "select_n",
+    "sign", "sqrt", "square", "stop_gradient", "sub", "tanh",
+}  # fmt: skip
 
 
 class Stages(NamedTuple):
@@ -95,10 +103,7 @@ def _served(flat: Flat, num_tasks: int) -> tuple[list[int], set[int]]:
         parts = None
         if entries and step.outputs[0] not in mixed:
             parts = _parts(flat, step, entries)
-        union = 0
-        for output in step.outputs:
-            for bits in need.get(output, ()):
-                union |= bits
+        union = _union(bits for out in step.outputs for bits in need.get(out, ()))
         tasks[k] = union
         if parts is not None:
             joins.add(k)
@@ -135,11 +140,8 @@ def _parts(flat: Flat, step: Step, entries: list[int]) -> list[list[int]] | None
     return None
 
 
-def _union(entries: list[int]) -> int:
-    union = 0
-    for bits in entries:
-        union |= bits
-    return union
+def _union(entries: Iterable[int]) -> int:
+    return functools.reduce(operator.or_, entries, 0)
 
 
 def _entries(aval) -> int:
