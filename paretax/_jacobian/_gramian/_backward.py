@@ -155,4 +155,6 @@ def each_task(fun: Callable, seeds: list[Array], chunk_size: int | None):
     m = seeds[0].shape[0]
     if chunk_size is None or chunk_size >= m:
         return jax.vmap(fun)(seeds)
+    if chunk_size == 1:
+        return jax.lax.map(fun, seeds)
     return jax.lax.map(fun, seeds, batch_size=chunk_size)
