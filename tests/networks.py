@@ -45,6 +45,16 @@ def double(tree):
     return jax.tree.map(one, tree)
 
 
+def close_trees(actual, expected, rtol=1e-10):
+    """Equal to a share of the largest entry of the whole tree."""
+    scale = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(expected))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * scale),
+        actual,
+        expected,
+    )
+
+
 def two(y):
     """Two losses that read the same output."""
     return jnp.stack([jnp.mean(y**2), jnp.mean(jnp.sin(3 * y))])

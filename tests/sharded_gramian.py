@@ -3,6 +3,7 @@
 Prints one JSON object: case -> what was found.
 """
 
+import functools
 import json
 import re
 
@@ -15,9 +16,6 @@ from jax.sharding import PartitionSpec as P
 
 import paretax as px
 
-jax.config.update("jax_enable_x64", True)
-MESH = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
-WEIGHTS = jnp.arange(1.0, 4.0)
 COLLECTIVE = re.compile(r" (all-reduce|all-gather|reduce-scatter|all-to-all)\(")
 
 
@@ -28,24 +26,36 @@ def losses(p, x, ids, y):
     return jnp.stack([jnp.mean((h @ w - y) ** 2) for w in p["heads"]])
 
 
-PARAMS = {
-    "first": networks.normal(0, 5, 7),
-    "bias": networks.normal(1, 7),
-    "table": networks.normal(2, 10, 7),
-    "up": networks.normal(3, 64, 7),
-    "wide": networks.normal(4, 2, 64, 64) / 8,
-    "heads": [networks.normal(5 + i, 64, 2) for i in range(3)],
-}
-ARGS = (
-    networks.normal(8, 16, 5),
-    jnp.asarray(np.random.default_rng(9).integers(0, 10, 16)),
-    networks.normal(10, 16, 2),
-)
+@functools.cache
+def mesh():
+    return jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
 
 
-def step(p, *args, **options):
-    found, gram, pullback = px.value_and_gramian(losses, **options)(p, *args)
-    return found, gram, pullback(WEIGHTS)
+@functools.cache
+def params():
+    return {
+        "first": networks.normal(0, 5, 7),
+        "bias": networks.normal(1, 7),
+        "table": networks.normal(2, 10, 7),
+        "up": networks.normal(3, 64, 7),
+        "wide": networks.normal(4, 2, 64, 64) / 8,
+        "heads": [networks.normal(5 + i, 64, 2) for i in range(3)],
+    }
+
+
+@functools.cache
+def args():
+    ids = np.random.default_rng(9).integers(0, 10, 16)
+    return networks.normal(8, 16, 5), jnp.asarray(ids), networks.normal(10, 16, 2)
+
+
+def weights():
+    return jnp.arange(1.0, 4.0)
+
+
+def step(p, *rest, **options):
+    found, gram, pullback = px.value_and_gramian(losses, **options)(p, *rest)
+    return found, gram, pullback(weights())
 
 
 def error(found, expected):
@@ -55,10 +65,10 @@ def error(found, expected):
     return max(jax.tree.leaves(jax.tree.map(one, found, expected)))
 
 
-def collectives(fun, *args):
+def collectives(fun, *given):
     """(kind, shapes of its results) of every collective of a compiled program."""
     out = []
-    for line in fun.lower(*args).compile().as_text().splitlines():
+    for line in fun.lower(*given).compile().as_text().splitlines():
         match = COLLECTIVE.search(line)
         if match:
             shapes = re.findall(r"[a-z]+\d+\[([\d,]*)\]", line[: match.start()])
@@ -72,32 +82,32 @@ def split_batch(expected, report):
             fun = jax.jit(
                 jax.shard_map(
                     lambda *a, route=route: step(*a, route=route, axis_name="d"),
-                    mesh=MESH,
+                    mesh=mesh(),
                     in_specs=(P(), P("d"), P("d"), P("d")),
                     out_specs=P(),
                     check_vma=check,
                 )
             )
             report[f"shard_map {route} {check}"] = {
-                "error": error(fun(PARAMS, *ARGS), expected),
-                "collectives": collectives(fun, PARAMS, *ARGS),
+                "error": error(fun(params(), *args()), expected),
+                "collectives": collectives(fun, params(), *args()),
             }
 
 
 def named_shardings(expected, report):
     def put(tree, spec):
-        return jax.device_put(tree, NamedSharding(MESH, spec))
+        return jax.device_put(tree, NamedSharding(mesh(), spec))
 
-    whole = jax.tree.map(lambda leaf: put(leaf, P()), PARAMS)
-    parts = {**whole, "up": put(PARAMS["up"], P("d")),
-             "wide": put(PARAMS["wide"], P(None, None, "d"))}  # fmt: skip
-    for name, params, spec in (("batch", whole, P("d")), ("parameters", parts, P())):
-        args = tuple(put(x, spec) for x in ARGS)
+    whole = jax.tree.map(lambda leaf: put(leaf, P()), params())
+    parts = {**whole, "up": put(params()["up"], P("d")),
+             "wide": put(params()["wide"], P(None, None, "d"))}  # fmt: skip
+    for name, given, spec in (("batch", whole, P("d")), ("parameters", parts, P())):
+        batch = tuple(put(x, spec) for x in args())
         for route in ("auto", "factored", "explicit", "streamed"):
             fun = jax.jit(lambda *a, route=route: step(*a, route=route))
             report[f"jit {name} {route}"] = {
-                "error": error(fun(params, *args), expected),
-                "collectives": collectives(fun, params, *args),
+                "error": error(fun(given, *batch), expected),
+                "collectives": collectives(fun, given, *batch),
             }
 
 
@@ -109,7 +119,7 @@ def directions(report):
     many = jax.jit(
         jax.shard_map(
             px.value_and_direction(losses, weighting, shared=shared, axis_name="d"),
-            mesh=MESH,
+            mesh=mesh(),
             in_specs=(P(), P(), P("d"), P("d"), P("d")),
             out_specs=P(),
         )
@@ -117,8 +127,8 @@ def directions(report):
     state = other = weighting.init(3)
     report["directions"] = []
     for _ in range(3):
-        found, direction, state = one(PARAMS, state, *ARGS)
-        same, across, other = many(PARAMS, other, *ARGS)
+        found, direction, state = one(params(), state, *args())
+        same, across, other = many(params(), other, *args())
         report["directions"].append(error((same, across), (found, direction)))
 
 
@@ -132,36 +142,39 @@ def masked(report):
 
         engine = px.value_and_gramian(two_and_nan, axis_name=axis_name)
         _, gram, pullback = engine(p, x, ids, y, active=active)
-        return gram, pullback(WEIGHTS)["up"]
+        return gram, pullback(weights())["up"]
 
     across = jax.shard_map(
         lambda *a: gram(*a, axis_name="d"),
-        mesh=MESH,
+        mesh=mesh(),
         in_specs=(P(), P("d"), P("d"), P("d")),
         out_specs=P(),
     )
-    report["masked"] = error(jax.jit(across)(PARAMS, *ARGS), gram(PARAMS, *ARGS))
+    report["masked"] = error(
+        jax.jit(across)(params(), *args()), gram(params(), *args())
+    )
 
 
 def message(fun, specs):
     try:
-        mapped = jax.shard_map(fun, mesh=MESH, in_specs=specs, out_specs=P())
-        jax.eval_shape(mapped, PARAMS, *ARGS)
+        mapped = jax.shard_map(fun, mesh=mesh(), in_specs=specs, out_specs=P())
+        jax.eval_shape(mapped, params(), *args())
     except ValueError as found:
         return str(found)
     return ""
 
 
 def main():
+    jax.config.update("jax_enable_x64", True)
     report = {}
-    expected = jax.jit(step)(PARAMS, *ARGS)
+    expected = jax.jit(step)(params(), *args())
     split_batch(expected, report)
     named_shardings(expected, report)
     directions(report)
     masked(report)
     batch = (P("d"), P("d"), P("d"))
     report["no axis_name"] = message(lambda *a: step(*a)[1], (P(), *batch))
-    spread = {**jax.tree.map(lambda _: P(), PARAMS), "up": P("d")}
+    spread = {**jax.tree.map(lambda _: P(), params()), "up": P("d")}
     report["split parameters"] = message(
         lambda *a: step(*a, axis_name="d")[1], (spread, *batch)
     )

@@ -1,5 +1,7 @@
 """value_and_direction: combine's numbers, for the passes that the weighting needs."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import networks
@@ -17,13 +19,7 @@ def double_precision():
         yield
 
 
-def close(actual, expected, rtol=1e-6):
-    scale = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(expected))
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * scale),
-        actual,
-        expected,
-    )
+close = functools.partial(networks.close_trees, rtol=1e-6)
 
 
 @pytest.mark.parametrize("weight_heads", [False, True])

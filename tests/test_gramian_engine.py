@@ -10,6 +10,7 @@ import networks
 import numpy as np
 import optax
 import pytest
+from networks import close_trees
 
 import paretax as px
 
@@ -37,16 +38,6 @@ def jacobian(network):
 def close(actual, expected, rtol=1e-10):
     scale = max(float(jnp.max(jnp.abs(expected))), 1e-300)
     np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol * scale)
-
-
-def close_trees(actual, expected, rtol=1e-10):
-    """Equal to a share of the largest entry of the whole tree."""
-    scale = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(expected))
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * scale),
-        actual,
-        expected,
-    )
 
 
 @EVERY

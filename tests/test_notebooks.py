@@ -23,7 +23,7 @@ def test_the_notebook_runs(path):
 @pytest.mark.slow
 def test_the_readmes_python_runs():
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     scope: dict = {}
     for block in blocks:
         exec(block, scope)

@@ -51,9 +51,10 @@ def value_and_gramian(
       the gradients Xᵀ Gₜ, with the layer's inputs X, shared by all tasks, and its
       cotangents Gₜ. So Kₛₜ = ⟨Gₛ, (X Xᵀ) Gₜ⟩ takes no gradient, and Jᵀw = Xᵀ(Σ wₜ Gₜ)
       no second backward pass. It wins where rows (batch × positions) are fewer than
-      the layer is wide.
-    - *explicit*: the m gradients of that parameter, reduced and freed. Biases, norms,
-      parameters used twice, wide batches, custom derivatives: every JAX function.
+      the layer is wide. Under `jax.checkpoint` these inputs are kept.
+    - *explicit*: the m gradients of that parameter, reduced and freed, or kept for the
+      way back where they are small. Biases, norms, parameters used twice, wide
+      batches, `cond`, custom derivatives: every JAX function.
     - *streamed*: one task's gradient at a time, pushed forward: K[:, j] = J gⱼ.
 
     Where `fun` stacks scalars, as in `jnp.stack([loss_a, loss_b])`, steps that serve
