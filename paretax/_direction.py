@@ -33,7 +33,8 @@ def value_and_direction(
     Returns:
       `(params, state, *args, **kwargs) -> (losses, direction, state)`, or `((losses,
       aux), direction, state)`. The direction is a gradient, to be handed to an optax
-      optimizer. Keywords of its own: `active`, a bool array [m], and `extra_args`, a
+      optimizer. Keywords of its own: `active`, a bool array [m] ([b, m] with
+      `instance_axes`), and `extra_args`, a dictionary of what else the weighting reads.
 
     Raises:
       ValueError: as `value_and_gramian`; `weighting` is no weighting.
@@ -55,19 +56,16 @@ def value_and_direction(
     with_gram = value_and_gramian(fun, has_aux=has_aux, **options)
     kept = {k: options[k] for k in options if k not in _OF_THE_GRAMIAN}
     without_gram = value_and_pullback(fun, has_aux=has_aux, **kept)
-    if options.get("instance_axes") is not None:
-
-        def without_gram(*args, **kwargs):
-            out, _, pullback = with_gram(*args, **kwargs)
-            return out, pullback
+    instances = options.get("instance_axes") is not None
 
     def wrapped(params, state, *args, active=None, extra_args=None, **kwargs):
         def run(engine):
-            if engine is None:
-                out, back = without_gram(params, *args, active=active, **kwargs)
+            if engine is None and not instances:
                 gram = None
+                out, back = without_gram(params, *args, active=active, **kwargs)
             else:
-                out, gram, back = engine(params, *args, active=active, **kwargs)
+                out, gram, back = with_gram(params, *args, active=active, **kwargs)
+                gram = None if engine is None else gram
             losses = out[0] if has_aux else out
             extra = {"losses": losses.reshape(-1), **(extra_args or {})}
             if active is not None:

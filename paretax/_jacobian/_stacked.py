@@ -1,5 +1,6 @@
 """What is done with stacked gradients: the Gramian, and the weighted sum."""
 
+import contextlib
 import functools
 
 import jax
@@ -8,7 +9,14 @@ import jax.numpy as jnp
 from paretax._checks import check_active
 from paretax._types import Active, Gradient, Gramian, Jacobian, Weights
 
-__all__ = ["contract", "gramian", "keep_rows", "num_tasks", "sum_of_products"]
+__all__ = [
+    "accumulator",
+    "contract",
+    "gramian",
+    "keep_rows",
+    "num_tasks",
+    "sum_of_products",
+]
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -47,13 +55,19 @@ def gramian(
     leaves = jax.tree.leaves(jac)
     if active is not None:
         leaves = [keep_rows(leaf, active) for leaf in leaves]
+    with accumulator(leaves, precise) as dtype:
+        return sum_of_products(leaves, dtype)
+
+
+@contextlib.contextmanager
+def accumulator(leaves, precise: bool):
+    """The type in which K is accumulated, in a scope where that type exists."""
     if precise:
         with jax.enable_x64(True):
-            return sum_of_products(leaves, jnp.float64)
-    dtype = functools.reduce(
-        jnp.promote_types, (leaf.dtype for leaf in leaves), jnp.dtype(jnp.float32)
-    )
-    return sum_of_products(leaves, dtype)
+            yield jnp.float64
+    else:
+        types = (leaf.dtype for leaf in leaves)
+        yield functools.reduce(jnp.promote_types, types, jnp.dtype(jnp.float32))
 
 
 def contract(

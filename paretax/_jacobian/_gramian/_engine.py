@@ -1,6 +1,5 @@
 """Shares of K from the layers, as the plan says, and what the way back needs."""
 
-import contextlib
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -17,11 +16,10 @@ from paretax._jacobian._gramian._program import Program
 from paretax._jacobian._gramian._pullback import Kept
 from paretax._jacobian._gramian._replay import zeros_at
 from paretax._jacobian._gramian._site import Site
-from paretax._jacobian._stacked import sum_of_products
+from paretax._jacobian._stacked import accumulator, sum_of_products
 from paretax._types import Active, Gramian
 
 __all__ = [
-    "accumulator",
     "backward",
     "gramian_of",
     "rows_of",
@@ -40,7 +38,7 @@ def gramian_of(
     """Results of the program, K, and what the way back needs."""
     run, rows, cotangents, columns = backward(program, plans, active, chunk_size)
     sites = {k: (run.inputs[k], cotangents[k]) for k in cotangents}
-    with accumulator(program, precise) as dtype:
+    with accumulator(program.leaves, precise) as dtype:
         gram = _assemble(program, plans, rows, sites, run.heads, columns, dtype)
     held = {k: rows[k] for k in rows if plans[k].held}
     return program.finish(run.outputs), gram, _kept(plans, run, sites, held, active)
@@ -104,17 +102,6 @@ def backward(program: Program, plans, active, chunk_size):
 def _nothing(m: int, site: Site) -> Array:
     zero = zeros_at(site)
     return jnp.zeros((m, *zero.shape), zero.dtype)
-
-
-@contextlib.contextmanager
-def accumulator(program: Program, precise: bool):
-    """The type in which K is accumulated, in a scope where that type exists."""
-    if precise:
-        with jax.enable_x64(True):
-            yield jnp.float64
-    else:
-        types = (leaf.dtype for leaf in program.leaves)
-        yield functools.reduce(jnp.promote_types, types, jnp.dtype(jnp.float32))
 
 
 def _assemble(program, plans, rows, sites, heads, columns, dtype) -> Gramian:

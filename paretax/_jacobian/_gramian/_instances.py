@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from paretax._checks import check_active
-from paretax._jacobian._gramian._engine import accumulator, backward, site_rows
+from paretax._jacobian._gramian._engine import backward, site_rows
 from paretax._jacobian._gramian._layers import (
     cotangents,
     leaf_gradient,
@@ -20,9 +20,9 @@ from paretax._jacobian._gramian._layers import (
 )
 from paretax._jacobian._gramian._plan import LeafPlan, goes_again
 from paretax._jacobian._gramian._program import Program
-from paretax._jacobian._gramian._pullback import Kept, WayBack
+from paretax._jacobian._gramian._pullback import Kept, WayBack, factors_of
 from paretax._jacobian._gramian._site import Level, Site
-from paretax._jacobian._stacked import contract, sum_of_products
+from paretax._jacobian._stacked import accumulator, contract, sum_of_products
 from paretax._types import Gradient, Gramian, Weights
 
 __all__ = ["for_instances", "instances_of", "pull_back_instances"]
@@ -59,7 +59,7 @@ def instances_of(
     over = (None if active is None else 0, axes)
     outputs, sites, held, heads = jax.vmap(one, over)(active, args)
     program, plans = seen[-1]
-    with accumulator(program, precise) as dtype:
+    with accumulator(program.leaves, precise) as dtype:
         gram = _assemble(program, plans, sites, held, heads, dtype)
     keep = {k: held[k] for k in held if plans[k].held}
     return outputs, gram, Kept(sites, keep, heads, [], None, active), program, plans
@@ -122,9 +122,7 @@ def pull_back_instances(way: WayBack, kept: Kept, weights: Weights) -> Gradient:
     """Jᵀw for weights [b·m], rows in the order of the losses."""
     parts = jax.tree.leaves((kept.sites, kept.rows, kept.heads))
     w = jnp.reshape(weights, (parts[0].shape[0], -1))
-    sums = w if way.weight_heads else jnp.ones_like(w)
-    if kept.active is not None:
-        w, sums = jnp.where(kept.active, w, 0), jnp.where(kept.active, sums, 0)
+    w, sums = factors_of(way, kept, w)
 
     def one(k: int, plan: LeafPlan):
         factors = w if plan.counted else sums

@@ -14,7 +14,7 @@ from paretax._jacobian._gramian._program import Program
 from paretax._jacobian._stacked import contract
 from paretax._types import Active, Gradient, Weights
 
-__all__ = ["Kept", "WayBack", "pull_back", "way_back"]
+__all__ = ["Kept", "WayBack", "factors_of", "pull_back", "way_back"]
 
 
 class Kept(NamedTuple):
@@ -63,13 +63,17 @@ def way_back(
     return WayBack(tuple(plans), weight_heads, program.treedef, like, program.axis_name)
 
 
+def factors_of(way: WayBack, kept: Kept, weights) -> tuple[Array, Array]:
+    """What gradients are multiplied with on the leaves of K, and on the others."""
+    sums = weights if way.weight_heads else jnp.ones_like(weights)
+    if kept.active is None:
+        return weights, sums
+    return jnp.where(kept.active, weights, 0), jnp.where(kept.active, sums, 0)
+
+
 def pull_back(way: WayBack, kept: Kept, weights: Weights) -> Gradient:
     """Jᵀw on the leaves of K; the sum, or the weighted sum, on the others."""
-    m = jnp.shape(weights)
-    sums = weights if way.weight_heads else jnp.ones(m, weights.dtype)
-    if kept.active is not None:
-        weights = jnp.where(kept.active, weights, 0)
-        sums = jnp.where(kept.active, sums, 0)
+    weights, sums = factors_of(way, kept, weights)
     again = {}
     for counted, factors in ((True, weights), (False, sums)):
         if kept.seeds and any(

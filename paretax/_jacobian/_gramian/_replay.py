@@ -72,14 +72,9 @@ def _run_body(step: Step, env, taps: Taps, added) -> dict[int, Any]:
         outputs = [x.val if isinstance(x, Literal) else local[x] for x in body.outputs]
         return outputs, kept
 
-    scan = step.eqn.primitive.name == "scan"
+    again = _scan if step.eqn.primitive.name == "scan" else _remat
     with step.eqn.ctx.manager:
-        answer = (
-            _scan(step, once, values, added)
-            if scan
-            else _remat(step, once, values, added)
-        )
-    outputs, kept = answer
+        outputs, kept = again(step, once, values, added)
     env.update(zip(step.outputs, outputs, strict=True))
     return kept
 
