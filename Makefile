@@ -11,10 +11,10 @@ front: $(VENV)/.front
 	$(BIN)/paretax front multi_mnist
 
 test: $(VENV)/.all
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-fast: $(VENV)/.all
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .

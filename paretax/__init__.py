@@ -7,6 +7,7 @@ from paretax._jacobian import (
     GramianPlan,
     LeafRoute,
     contract,
+    cross_gramian,
     explain_gramian,
     feature_gramian,
     gramian,
@@ -16,7 +17,7 @@ from paretax._jacobian import (
 )
 from paretax._version import __version__
 from paretax._weighting import Weighting, WeightingState, from_losses, stateless
-from paretax.weightings import every, fixed, mgda, nash_mtl, total, uniform
+from paretax.weightings import *  # noqa: F403 (the root holds every weighting)
 
 __all__ = [
     "GramianPlan",
@@ -26,23 +27,20 @@ __all__ = [
     "__version__",
     "combine",
     "contract",
-    "every",
+    "cross_gramian",
     "explain_gramian",
     "feature_gramian",
-    "fixed",
     "from_losses",
     "gramian",
-    "mgda",
-    "nash_mtl",
     "per_task",
     "scalarizations",
     "solvers",
     "stateless",
-    "total",
-    "uniform",
     "value_and_direction",
     "value_and_gradient",
     "value_and_gramian",
     "value_and_jacobian",
     "weightings",
 ]
+
+__all__ += weightings.__all__

@@ -1,51 +1,19 @@
-"""THE table of weightings: name → how it is made, where it is from, what it claims.
+"""THE table of combiners: name → how it is made, where it is from, what it claims.
 
-A weighting enters the library by a factory, an export, one row here with one golden
-number and its source, one line in the README and one in the changelog.
+A combiner enters the library by a factory, an export, one row in one of the files that
+are gathered here, with one golden number and its source, and one line in the changelog;
+`python tests/method_table.py` then writes the README's line.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+import jax.numpy as jnp
+import optax
+from zoo_entry import EXAMPLE, Entry
 
 import paretax as px
 
-# Two conflicting gradients, small enough to check every method by hand.
-EXAMPLE = ((-4.0, 1.0, 1.0), (6.0, 1.0, 1.0))
+__all__ = ["EXAMPLE", "WEIGHTINGS", "ZOO", "Entry", "extras", "transformation"]
 
-
-class Entry(NamedTuple):
-    """One weighting.
-
-    Attributes:
-      make: num_tasks -> Weighting; the same hyper-parameters for a prefix of the tasks.
-      paper: where the method comes from, as the README's table shows it.
-      needs: "nothing", "losses" or "K".
-      golden: the direction on EXAMPLE.
-      source: where `golden` comes from.
-      degree: the direction on c·J is cᵈ times that on J.
-      simplex: weights are non-negative and sum to 1.
-      agreement: the direction harms no task to first order (where one exists).
-      equivariant: permuting the tasks permutes the weights.
-      scale_invariant: rescaling one task leaves the direction as it was.
-      vanishing: the direction is zero at Pareto-stationary points.
-      differentiable: the direction has a finite derivative in J.
-    """
-
-    make: Callable[[int], px.Weighting]
-    paper: str
-    needs: str
-    golden: tuple[float, float, float]
-    source: str
-    degree: int = 1
-    simplex: bool = False
-    agreement: bool = False
-    equivariant: bool = True
-    scale_invariant: bool = False
-    vanishing: bool = False
-    differentiable: bool = True
-
-
-ZOO: dict[str, Entry] = {
+CORE: dict[str, Entry] = {
     "every": Entry(
         make=lambda m: px.every(px.nash_mtl(), num_steps=3),
         paper="weights renewed every n steps, "
@@ -63,6 +31,7 @@ ZOO: dict[str, Entry] = {
         needs="nothing",
         golden=(-1.0, 1.5, 1.5),
         source="by hand: g₁ + g₂/2",
+        linear=True,
         equivariant=False,
     ),
     "mgda": Entry(
@@ -92,6 +61,7 @@ ZOO: dict[str, Entry] = {
         needs="nothing",
         golden=(2.0, 2.0, 2.0),
         source="by hand: g₁ + g₂",
+        linear=True,
     ),
     "uniform": Entry(
         make=lambda m: px.uniform(),
@@ -99,6 +69,29 @@ ZOO: dict[str, Entry] = {
         needs="nothing",
         golden=(1.0, 1.0, 1.0),
         source="by hand: (g₁ + g₂)/2",
+        linear=True,
         simplex=True,
     ),
 }
+
+ZOO: dict[str, Entry] = dict(sorted(CORE.items()))
+
+
+def transformation(name: str, num_tasks: int) -> optax.GradientTransformationExtraArgs:
+    """The row as what ends the task axis in an optax chain."""
+    made = ZOO[name].make(num_tasks)
+    if isinstance(made, px.Weighting):
+        return px.combine(made, num_tasks)
+    return optax.with_extra_args_support(made)
+
+
+def extras(jac, losses):
+    """Whatever a combiner may ask for at a step."""
+    return {
+        "losses": losses,
+        "losses_after": 0.9 * jnp.asarray(losses),
+        "cross_gram": px.cross_gramian(jac, jac),
+    }
+
+
+WEIGHTINGS = [name for name in ZOO if isinstance(ZOO[name].make(2), px.Weighting)]

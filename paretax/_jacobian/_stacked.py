@@ -12,6 +12,7 @@ from paretax._types import Active, Gradient, Gramian, Jacobian, Weights
 __all__ = [
     "accumulator",
     "contract",
+    "cross_gramian",
     "gramian",
     "keep_rows",
     "num_tasks",
@@ -57,6 +58,43 @@ def gramian(
         leaves = [keep_rows(leaf, active) for leaf in leaves]
     with accumulator(leaves, precise) as dtype:
         return sum_of_products(leaves, dtype)
+
+
+def cross_gramian(jac_a: Jacobian, jac_b: Jacobian) -> Gramian:
+    """The products J_a J_bᵀ of the task gradients of two batches.
+
+    With two independent batches it is an unbiased estimate of the Gramian of the true
+    gradients, which J_a J_aᵀ is not: methods that sample twice read it, as
+    `tx.update(jac_c, state, params, cross_gram=px.cross_gramian(jac_a, jac_b))`.
+
+    Args:
+      jac_a: parameters with a leading task axis, leaves [m, ...].
+      jac_b: likewise, with leaves of the same shapes.
+
+    Returns:
+      Shape [m, m], entry [i, j] the inner product of task i's gradient in `jac_a` and
+      task j's in `jac_b`; in float32 at least. Not symmetric.
+
+    Raises:
+      ValueError: no leaves, a leaf without a task axis, or pytrees that differ.
+
+    Example:
+      >>> import jax.numpy as jnp, paretax as px
+      >>> rows = jnp.array([[3.0, 4.0], [0.0, 1.0]])
+      >>> px.cross_gramian(rows, rows[::-1]).tolist()
+      [[4.0, 25.0], [1.0, 4.0]]
+
+    Cost: m² multiply-adds a parameter, at the highest precision.
+    """
+    num_tasks(jac_b, num_tasks(jac_a))
+    if jax.tree.map(jnp.shape, jac_a) != jax.tree.map(jnp.shape, jac_b):
+        raise ValueError(
+            "jac_b: expected the structure and shapes of jac_a, got "
+            f"{jax.tree.map(jnp.shape, jac_b)} beside {jax.tree.map(jnp.shape, jac_a)}."
+        )
+    leaves = list(zip(jax.tree.leaves(jac_a), jax.tree.leaves(jac_b), strict=True))
+    with accumulator([leaf for pair in leaves for leaf in pair], False) as dtype:
+        return functools.reduce(jnp.add, (_product(*pair, dtype) for pair in leaves))
 
 
 @contextlib.contextmanager
@@ -137,11 +175,13 @@ def num_tasks(jac: Jacobian, expected: int | None = None) -> int:
 
 def sum_of_products(leaves, dtype):
     """Σ ⟨gₛ, gₜ⟩ over leaves [m, ...], accumulated in a type."""
-
-    def product(leaf):
-        rows = leaf.astype(dtype)
-        axes = tuple(range(1, leaf.ndim))
-        return jnp.tensordot(rows, rows, axes=(axes, axes), precision=_HIGHEST)
-
-    total = functools.reduce(jnp.add, (product(leaf) for leaf in leaves))
+    total = functools.reduce(jnp.add, (_product(x, x, dtype) for x in leaves))
     return (total + total.T) * jnp.asarray(0.5, dtype)
+
+
+def _product(left, right, dtype):
+    """⟨aₛ, bₜ⟩ of two leaves [m, ...]."""
+    axes = tuple(range(1, left.ndim))
+    return jnp.tensordot(
+        left.astype(dtype), right.astype(dtype), axes=(axes, axes), precision=_HIGHEST
+    )
