@@ -22,6 +22,7 @@ class Entry(NamedTuple):
       needs: "nothing", "losses", "K" or "J".
       golden: the direction of the first step on EXAMPLE, with the losses (1, 2).
       source: where `golden` comes from.
+      passes: backward passes a step, where `needs` does not say it.
       degree: the direction on c·J is cᵈ times that on J.
       simplex: weights are non-negative and sum to 1.
       agreement: the direction harms no task to first order (where one exists).
@@ -32,6 +33,8 @@ class Entry(NamedTuple):
       differentiable: the direction has a finite derivative in J.
       exempt: law -> the written reason why this row cannot obey it; the names are
         those in `test_conformance.py` and nothing else may be skipped.
+      undefined: hard case -> the written reason why the method has no single answer
+        there, so that two ways to it need not agree; all other laws hold there too.
     """
 
     make: Callable[[int], px.Weighting | optax.GradientTransformation]
@@ -39,6 +42,7 @@ class Entry(NamedTuple):
     needs: str
     golden: tuple[float, float, float]
     source: str
+    passes: str = ""
     degree: int = 1
     simplex: bool = False
     agreement: bool = False
@@ -48,3 +52,4 @@ class Entry(NamedTuple):
     linear: bool = False
     differentiable: bool = True
     exempt: Mapping[str, str] = MappingProxyType({})
+    undefined: Mapping[str, str] = MappingProxyType({})
