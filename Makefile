@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: front test test-fast lint format types bench notebooks clean
+.PHONY: front test test-fast peers lint format types bench notebooks clean
 
 front: $(VENV)/.front
 	$(BIN)/paretax front multi_mnist
@@ -15,6 +15,9 @@ test: $(VENV)/.all
 
 test-fast: $(VENV)/.all
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+peers: $(VENV)/.bench
+	$(BIN)/python -m pytest tests/peers
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
@@ -44,6 +47,12 @@ $(VENV)/.front: pyproject.toml | $(BIN)/python
 $(VENV)/.all: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all]'
 	touch $@ $(VENV)/.front
+
+# Beside TorchJD. The package itself stays editable.
+$(VENV)/.bench: pyproject.toml $(VENV)/.all
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -1,6 +1,6 @@
 """paretax: learning many tasks at once in JAX."""
 
-from paretax import scalarizations, solvers, weightings
+from paretax import coordinatewise, scalarizations, solvers, weightings
 from paretax._combine import combine, per_task
 from paretax._direction import value_and_direction
 from paretax._jacobian import (
@@ -27,6 +27,7 @@ __all__ = [
     "__version__",
     "combine",
     "contract",
+    "coordinatewise",
     "cross_gramian",
     "explain_gramian",
     "feature_gramian",

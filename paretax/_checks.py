@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+from jax import dtypes
 from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array
@@ -9,9 +10,13 @@ from jaxtyping import Array
 __all__ = [
     "check_active",
     "check_count",
+    "check_finite",
+    "check_fraction",
+    "check_key",
     "check_losses",
     "check_non_negative",
     "check_positive",
+    "check_positive_preference",
     "check_preference",
     "check_square",
     "is_concrete",
@@ -47,6 +52,24 @@ def check_preference(preference: ArrayLike, name: str = "preference") -> Array:
     return p
 
 
+def check_positive_preference(preference: ArrayLike, instead: str) -> Array:
+    """A preference with positive entries only; `instead` is what else to do with 0."""
+    p = check_preference(preference)
+    if is_concrete(p) and not bool(jnp.all(p > 0)):
+        raise ValueError(
+            f"preference: expected positive entries, got {p.tolist()}; for a task "
+            f"that does not count, {instead}."
+        )
+    return p
+
+
+def check_finite(name: str, value: float | Array) -> float | Array:
+    """A finite number of either sign, unless it is a tracer."""
+    if is_concrete(value) and not np.isfinite(value):
+        raise ValueError(f"{name}: expected a finite number, got {value}.")
+    return value
+
+
 def check_positive(name: str, value: float | Array) -> float | Array:
     """A positive finite number, unless it is a tracer."""
     if is_concrete(value) and not (np.isfinite(value) and value > 0):
@@ -59,6 +82,24 @@ def check_non_negative(name: str, value: float | Array) -> float | Array:
     if is_concrete(value) and not value >= 0:
         raise ValueError(f"{name}: expected a number of at least 0, got {value}.")
     return value
+
+
+def check_fraction(name: str, value: float | Array) -> float | Array:
+    """A number in [0, 1], unless it is a tracer."""
+    if is_concrete(value) and not 0 <= value <= 1:
+        raise ValueError(f"{name}: expected a number in [0, 1], got {value}.")
+    return value
+
+
+def check_key(key) -> Array:
+    """One typed random key, not the two integers of an old one."""
+    typed = jnp.issubdtype(getattr(key, "dtype", bool), dtypes.prng_key)
+    if not typed or key.shape != ():
+        raise ValueError(
+            "key: expected one typed random key, as jax.random.key(0), got "
+            f"{key!r}; an old key becomes one by jax.random.wrap_key_data."
+        )
+    return key
 
 
 def check_active(active, shape: tuple[int, ...]) -> Array | None:

@@ -15,7 +15,14 @@ from paretax._shared import Shared, shared_mask
 from paretax._types import Gramian, Weights
 from paretax._weighting import Weighting, as_before
 
-__all__ = ["check_weighting", "combine", "per_task", "weigh", "where_needed"]
+__all__ = [
+    "check_weighting",
+    "combine",
+    "end_tasks",
+    "per_task",
+    "weigh",
+    "where_needed",
+]
 
 
 def combine(
@@ -72,18 +79,7 @@ def combine(
         del params
         return weighting.init(m)
 
-    def update(updates, state, params=None, *, losses=None, active=None, **extra_args):
-        del params
-        jac = updates
-        _num_tasks(jac, m)
-        active = check_active(active, (m,))
-        leaves, treedef = jax.tree.flatten(jac)
-        mask = shared_mask(shared, jac)
-        rows = leaves if active is None else [keep_rows(x, active) for x in leaves]
-        trunk = [leaf for leaf, keep in zip(rows, mask, strict=True) if keep]
-
-        extra_args = {"losses": losses, "active": active, **extra_args}
-
+    def reduce(trunk, state, **extra_args):
         def weights_from(make):
             gram = None if make is None else make()
             return weigh(weighting, gram, state, precise, extra_args)
@@ -93,15 +89,58 @@ def combine(
             weights_from,
             lambda: gramian(trunk, precise=precise),
         )
-        sums = (
-            jnp.ones_like(weights) if active is None else active.astype(weights.dtype)
-        )
-        heads = weights if weight_heads else sums
-        out = [
-            contract(weights if keep else heads, leaf)
+        return weights, None, new_state
+
+    return end_tasks(init, reduce, m, shared=shared, weight_heads=weight_heads)
+
+
+def end_tasks(
+    init: Callable,
+    reduce: Callable,
+    num_tasks: int,
+    *,
+    shared: Shared = None,
+    weight_heads: bool = False,
+) -> optax.GradientTransformationExtraArgs:
+    """What is the same in every transformation that ends the task axis.
+
+    Args:
+      init: `init(params) -> state`.
+      reduce: `reduce(trunk, state, *, losses, active, **extra_args) -> (weights, out,
+        state)`. `trunk` is the list of shared leaves [m, ...], rows of inactive tasks
+        zero. `out` is the list of their combined gradients, or None: Jᵀ weights. A rule
+        without weights gives None for them.
+      num_tasks: m.
+      shared: as in `combine`.
+      weight_heads: as in `combine`; False for a rule without weights.
+
+    Returns:
+      An optax transformation, as `combine` describes it.
+    """
+    m = num_tasks
+
+    def update(updates, state, params=None, *, losses=None, active=None, **extra_args):
+        del params
+        jac = updates
+        _num_tasks(jac, m)
+        active = check_active(active, (m,))
+        leaves, treedef = jax.tree.flatten(jac)
+        mask = shared_mask(shared, jac)
+        rows = leaves if active is None else [keep_rows(x, active) for x in leaves]
+        trunk = [leaf for leaf, keep in zip(rows, mask, strict=True) if keep]
+        extra_args = {"losses": losses, "active": active, **extra_args}
+        weights, out, new_state = reduce(trunk, state, **extra_args)
+        if out is None:
+            out = [contract(weights, leaf) for leaf in trunk]
+        dtype = jnp.result_type(float) if weights is None else weights.dtype
+        sums = jnp.ones(m, dtype) if active is None else active.astype(dtype)
+        heads = weights if weight_heads and weights is not None else sums
+        done = iter(out)
+        combined = [
+            next(done) if keep else contract(heads, leaf)
             for leaf, keep in zip(rows, mask, strict=True)
         ]
-        return jax.tree.unflatten(treedef, out), new_state
+        return jax.tree.unflatten(treedef, combined), new_state
 
     return optax.GradientTransformationExtraArgs(init, update)
 

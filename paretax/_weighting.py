@@ -184,9 +184,12 @@ def init_state(num_tasks: int) -> WeightingState:
 
 
 def certify(
-    answer: Weights | Solution, state: WeightingState, active: Active | None
+    answer: Weights | Solution, state: Any, active: Active | None
 ) -> tuple[Weights, WeightingState]:
-    """Weights and the state that holds them; an answer without certificate is exact."""
+    """Weights and what every state shows of them, in the types that `state` has.
+
+    An answer without certificate is exact. The state may hold more than that.
+    """
     m = state.weights.shape[0]
     if isinstance(answer, Solution):
         weights, converged, error = answer.value, answer.converged, answer.error
@@ -200,8 +203,8 @@ def certify(
         )
     if active is not None:
         weights = jnp.where(active, weights, 0.0)
-    new = WeightingState(weights, converged, error)
-    new = jax.tree.map(as_before, new, state)
+    old = WeightingState(state.weights, state.converged, state.error)
+    new = jax.tree.map(as_before, WeightingState(weights, converged, error), old)
     return jnp.asarray(weights), new
 
 

@@ -107,13 +107,17 @@ def stack(m: int, *, stationary: bool | None = None, n: int | None = None):
     return np.stack(rows), names
 
 
-def nasty(m, count, seed=0, decades=4.0):
-    """Random Gramians of norms over many decades, of low rank, with conflict."""
+def nasty_jacobians(m, count, seed=0, decades=4.0):
+    """Random Jacobians of norms over many decades, of low rank, with conflict."""
     rng = np.random.default_rng([seed, m])
-    jacs = []
     for i in range(count):
         n = (m + 3, max(1, m // 2), 50)[i % 3]
         rows = rng.normal(size=(m, n)) + rng.uniform(0, 2) * rng.normal(size=n)
         rows -= rng.uniform(0, 1.05) * rows.mean(0)
-        jacs.append(rows * 10 ** rng.uniform(-decades, decades, size=(m, 1)))
+        yield rows * 10 ** rng.uniform(-decades, decades, size=(m, 1))
+
+
+def nasty(m, count, seed=0, decades=4.0):
+    """Their Gramians, stacked."""
+    jacs = nasty_jacobians(m, count, seed, decades)
     return np.stack([rows @ rows.T for rows in jacs])

@@ -26,6 +26,7 @@ BELOW = {
     "_combine": CORE | {"_jacobian", "_weighting"},
     "_direction": CORE | {"_jacobian", "_weighting", "_combine"},
     "weightings": CORE | {"_jacobian", "_weighting", "scalarizations", "solvers"},
+    "coordinatewise": CORE | {"_jacobian", "_weighting", "_combine", "solvers"},
     "metrics": {"_types", "_checks"},
     "problems": {"_types", "_checks"},
     "data": {"_types", "_checks"},
@@ -36,10 +37,10 @@ BELOW = {
 ABOVE = CORE | set(BELOW) | {"weightings", ""}
 BELOW["experiments"] = ABOVE
 BELOW["cli"] = ABOVE | {"experiments"}
-# The root gathers the core and the weightings, and nothing else.
+# The root gathers the core and the combiners, and nothing else.
 BELOW["__init__"] = CORE | {
-    "_combine", "_direction", "_jacobian", "_weighting", "scalarizations", "solvers",
-    "weightings",
+    "_combine", "_direction", "_jacobian", "_weighting", "coordinatewise",
+    "scalarizations", "solvers", "weightings",
 }  # fmt: skip
 
 

@@ -105,6 +105,32 @@ def test_prepare_and_load_give_back_what_was_composed(own_files, tmp_path):
     np.testing.assert_array_equal(again.train.image, loaded.train.image)
 
 
+def test_pairs_are_what_the_canvases_were_composed_of(own_files, tmp_path):
+    parts = data.load_pairs("multi_mnist", manual_dir=own_files)
+    loaded = data.load("multi_mnist", data_dir=tmp_path / "data", manual_dir=own_files)
+    source = pictures(0)
+    for split, (image, label, left, right) in parts.items():
+        canvas = np.zeros((len(image), 36, 36), np.uint8)
+        canvas[:, :28, :28] = left
+        canvas[:, 8:, 8:] = np.maximum(canvas[:, 8:, 8:], right)
+        np.testing.assert_array_equal(image, canvas)
+        part = "test" if split == "test" else "train"
+        labels = {
+            picture.tobytes(): int(number)
+            for picture, number in zip(
+                getattr(source, f"{part}_image"),
+                getattr(source, f"{part}_label"),
+                strict=True,
+            )
+        }
+        for side, column in ((left, 0), (right, 1)):
+            assert [labels[x.tobytes()] for x in side] == label[:, column].tolist()
+        stored = {x.tobytes() for x in np.asarray(getattr(loaded, split).image)}
+        assert stored == {x.tobytes() for x in image}
+    with pytest.raises(ValueError, match="Did you mean 'multi_mnist/fashion'"):
+        data.load_pairs("multi_mnist/fashon")
+
+
 def test_an_interrupted_preparation_leaves_nothing_that_load_reads(
     own_files, tmp_path, monkeypatch
 ):

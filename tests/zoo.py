@@ -8,12 +8,33 @@ are gathered here, with one golden number and its source, and one line in the ch
 import jax.numpy as jnp
 import optax
 from zoo_entry import EXAMPLE, Entry
+from zoo_gramian_a import ROWS as GRAMIAN_A
+from zoo_gramian_b import ROWS as GRAMIAN_B
+from zoo_jacobian import ROWS as JACOBIAN
+from zoo_losses import ROWS as LOSSES
+from zoo_scalarizations import ROWS as SCALARIZATIONS
 
 import paretax as px
 
 __all__ = ["EXAMPLE", "WEIGHTINGS", "ZOO", "Entry", "extras", "transformation"]
 
+PARALLEL = {
+    "rank one": "of unit gradients that coincide any share is shortest, and with it "
+    "the direction's length lies anywhere between the gradients' lengths",
+}
+
 CORE: dict[str, Entry] = {
+    "edm": Entry(
+        make=lambda m: px.edm(),
+        paper="[Katrutsa et al. 2020](https://arxiv.org/abs/2007.06937)",
+        needs="K",
+        golden=(0.0767, 1.0, 1.0),
+        source="by hand: w = (n₂, n₁)/(n₁ + n₂), n = (√18, √38)",
+        simplex=True,
+        agreement=True,
+        vanishing=True,
+        undefined=PARALLEL,
+    ),
     "every": Entry(
         make=lambda m: px.every(px.nash_mtl(), num_steps=3),
         paper="weights renewed every n steps, "
@@ -55,6 +76,28 @@ CORE: dict[str, Entry] = {
         agreement=True,
         scale_invariant=True,
     ),
+    "nash_mtl by steps": Entry(
+        make=lambda m: px.nash_mtl(concave_convex_steps=20, update_every=2),
+        paper="the concave-convex procedure of "
+        "[Navon et al. 2022](https://arxiv.org/abs/2202.01017)",
+        needs="K",
+        golden=(0.0542, 0.7061, 0.7061),
+        source="by hand: at two tasks the procedure ends at the bargain",
+        degree=0,
+        differentiable=False,
+        exempt={
+            "homogeneous": "the procedure starts from weights of 1 whatever the scale, "
+            "and where it comes to rest off the bargain depends on that",
+        },
+    ),
+    "task_tensioner": Entry(
+        make=lambda m: px.task_tensioner(),
+        paper="[Mizuno Nakamura et al. 2022](https://arxiv.org/abs/2204.06698)",
+        needs="K",
+        golden=(0.0767, 1.0, 1.0),
+        source="by hand: the first ten steps are edm's",
+        undefined=PARALLEL,
+    ),
     "total": Entry(
         make=lambda m: px.total(),
         paper="linear scalarization, the sum",
@@ -74,7 +117,9 @@ CORE: dict[str, Entry] = {
     ),
 }
 
-ZOO: dict[str, Entry] = dict(sorted(CORE.items()))
+ZOO: dict[str, Entry] = dict(
+    sorted((CORE | GRAMIAN_A | GRAMIAN_B | JACOBIAN | LOSSES | SCALARIZATIONS).items())
+)
 
 
 def transformation(name: str, num_tasks: int) -> optax.GradientTransformationExtraArgs:

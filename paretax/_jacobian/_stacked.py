@@ -5,6 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from paretax._checks import check_active
 from paretax._types import Active, Gradient, Gramian, Jacobian, Weights
@@ -147,7 +148,7 @@ def contract(
     return jax.tree.map(one, jac)
 
 
-def keep_rows(leaf, active, otherwise=0):
+def keep_rows(leaf, active, otherwise: ArrayLike = 0):
     """A leaf [m, ...] with the rows of inactive tasks replaced, NaN or not."""
     return jnp.where(active.reshape((-1,) + (1,) * (leaf.ndim - 1)), leaf, otherwise)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from paretax.data._sources import Pictures
 
-__all__ = ["CANVAS", "CONFIGS", "SPLITS", "TASKS", "compose"]
+__all__ = ["CANVAS", "CONFIGS", "SPLITS", "TASKS", "compose", "pairs"]
 
 CANVAS = 36
 SPLITS = ("train", "validation", "test")
@@ -30,6 +30,17 @@ def compose(
     once a left and once a right one. Pairs depend on nothing but the number of
     pictures.
     """
+    return {
+        split: (_overlay(*pictures), labels)
+        for split, (pictures, labels) in pairs(left, right).items()
+    }
+
+
+def pairs(
+    left: Pictures, right: Pictures
+) -> dict[str, tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
+    """What `compose` lays on canvases: for each split left and right pictures, uint8
+    [n, 28, 28] each, and labels int32 [n, 2]."""
     rng = np.random.default_rng(_SEED)
     order = rng.permutation(len(left.train_label))
     held_out = len(order) // _VALIDATION_SHARE
@@ -43,7 +54,7 @@ def compose(
         part = "test" if split == "test" else "train"
         index = rows[split]
         partner = index[rng.permutation(len(index))]
-        images = _overlay(
+        pictures = (
             getattr(left, f"{part}_image")[index],
             getattr(right, f"{part}_image")[partner],
         )
@@ -54,7 +65,7 @@ def compose(
             ],
             axis=1,
         )
-        out[split] = (images, labels.astype(np.int32))
+        out[split] = (pictures, labels.astype(np.int32))
     return out
 
 

@@ -13,7 +13,16 @@ import numpy as np
 from paretax.data._multi_mnist import CANVAS, CONFIGS, SPLITS, TASKS
 from paretax.data._sources import SOURCES, find_source
 
-__all__ = ["Dataset", "Split", "info", "load", "names", "prepare", "status"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "config_name",
+    "info",
+    "load",
+    "names",
+    "prepare",
+    "status",
+]
 
 _EXTRA = "pip install 'paretax[data]'"
 
@@ -64,7 +73,7 @@ def status(name: str, data_dir: str | os.PathLike | None = None) -> str:
       Traceback (most recent call last):
       ValueError: ... Did you mean 'multi_mnist/fashion'? ...
     """
-    config = _config(name)
+    config = config_name(name)
     if _version_dir(config, data_dir).is_dir():
         return "ready"
     if importlib.util.find_spec("tensorflow_datasets") is None:
@@ -86,7 +95,7 @@ def info(name: str, data_dir: str | os.PathLike | None = None) -> dict[str, str]
       >>> data.info("multi_mnist")["tasks"]
       'left, right: 10 classes each, cross-entropy, accuracy'
     """
-    config = _config(name)
+    config = config_name(name)
     left, right = CONFIGS[config]
     return {
         "name": f"multi_mnist/{config}",
@@ -126,7 +135,7 @@ def prepare(
 
     Cost: 10 to 20 seconds and 100 MB of disk for 70,000 examples.
     """
-    config = _config(name)
+    config = config_name(name)
     folder = _version_dir(config, data_dir)
     if not folder.is_dir():
         builder = _builder(config, data_dir, manual_dir)
@@ -165,7 +174,7 @@ def load(
 
     Cost: a few seconds at first use, milliseconds afterwards.
     """
-    config = _config(name)
+    config = config_name(name)
     folder = prepare(name, data_dir=data_dir, manual_dir=manual_dir)
     splits = {}
     for split in SPLITS:
@@ -178,7 +187,8 @@ def load(
     return Dataset(f"multi_mnist/{config}", **splits, task_names=TASKS, source=source)
 
 
-def _config(name: str) -> str:
+def config_name(name: str) -> str:
+    """The configuration behind a name; an unknown name is answered with the nearest."""
     known = names()
     full = "multi_mnist/mnist" if name == "multi_mnist" else name
     if full in known:

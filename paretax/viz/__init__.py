@@ -1,5 +1,6 @@
-"""Pictures of fronts; needs the extra `viz`."""
+"""Pictures of fronts and of the ways to them; needs the extra `viz`."""
 
 from paretax.viz._front import front, png
+from paretax.viz._trajectories import trajectories
 
-__all__ = ["front", "png"]
+__all__ = ["front", "png", "trajectories"]

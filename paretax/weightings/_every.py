@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from paretax._checks import check_count
 from paretax._types import Weights
 from paretax._weighting import Weighting, as_before, check_num_tasks
+from paretax.weightings._wrapped import check_inner, pack, unpack
 
 __all__ = ["EveryState", "every"]
 
@@ -21,14 +22,14 @@ class EveryState(NamedTuple):
       converged: the certificate of the step that made them.
       error: likewise.
       step: steps since then; 0 where the next update makes new ones.
-      inner: the wrapped weighting's state.
+      inner: the leaves of the wrapped weighting's state.
     """
 
     weights: Weights
     converged: Bool[Array, ""]
     error: Float[Array, ""]
     step: Int[Array, ""]
-    inner: Any
+    inner: tuple[Any, ...]
 
 
 def every(weighting: Weighting, *, num_steps: int) -> Weighting:
@@ -66,40 +67,37 @@ def every(weighting: Weighting, *, num_steps: int) -> Weighting:
     Bargaining Game", ICML 2022, arXiv:2202.01017. Departure: none in the rule; the
     Gramian is not formed at the steps that do not read it.
     """
-    if not isinstance(weighting, Weighting):
-        raise ValueError(
-            f"weighting: expected a px.Weighting, got {type(weighting).__name__}; call "
-            "its factory, as in px.every(px.nash_mtl(), num_steps=10)."
-        )
+    check_inner(weighting, "px.every(px.nash_mtl(), num_steps=10)")
     n = check_count("num_steps", num_steps)
 
     def init(num_tasks):
         check_num_tasks(num_tasks)
         inner = weighting.init(num_tasks)
         first = inner.weights, inner.converged, inner.error
-        return EveryState(*first, jnp.zeros((), jnp.int32), inner)
+        return EveryState(*first, jnp.zeros((), jnp.int32), pack(inner))
 
     def needs_gram(state):
-        inner = weighting.needs_gram(state.inner)
+        inner = weighting.needs_gram(unpack(weighting, state))
         return inner if inner is False else jnp.logical_and(state.step == 0, inner)
 
     def update(gram, state, *, losses=None, active=None, **extra_args):
         extra_args = {"losses": losses, "active": active, **extra_args}
+        inner = unpack(weighting, state)
 
         def renew():
-            _, inner = weighting.update(gram, state.inner, **extra_args)
-            inner = jax.tree.map(as_before, inner, state.inner)
-            return inner.weights, inner.converged, inner.error, inner
+            _, new = weighting.update(gram, inner, **extra_args)
+            new = jax.tree.map(as_before, new, inner)
+            return new.weights, new.converged, new.error, pack(new)
 
         def keep():
             return state.weights, state.converged, state.error, state.inner
 
-        if gram is None and weighting.needs_gram(state.inner) is True:
+        if gram is None and weighting.needs_gram(inner) is True:
             made = keep()
         else:
             made = jax.lax.cond(state.step == 0, renew, keep)
-        weights, converged, error, inner = made
-        new = EveryState(weights, converged, error, (state.step + 1) % n, inner)
+        weights, converged, error, leaves = made
+        new = EveryState(weights, converged, error, (state.step + 1) % n, leaves)
         shown = weights if active is None else jnp.where(active, weights, 0)
         return shown, new
 

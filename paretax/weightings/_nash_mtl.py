@@ -27,7 +27,7 @@ from paretax.solvers import bargain, concave_convex
 from paretax.weightings._clip_norm import shorten
 from paretax.weightings._every import every
 
-__all__ = ["NashMTLState", "nash_mtl"]
+__all__ = ["NashMTLState", "cut", "nash_mtl", "with_units"]
 
 
 def nash_mtl(
@@ -121,10 +121,10 @@ def nash_mtl(
 
 def _exact(power, ridge, max_norm):
     def weights(gram, active=None):
-        gram = _with_units(gram, active)
+        gram = with_units(gram, active)
         p = None if power is None else gram.shape[0] * power.astype(gram.dtype)
         solution = bargain(gram, preference=p, ridge=ridge)
-        return solution._replace(value=_cut(solution.value, gram, active, max_norm))
+        return solution._replace(value=cut(solution.value, gram, active, max_norm))
 
     return stateless(weights)
 
@@ -153,12 +153,12 @@ def _procedure(num_steps, max_norm):
     def update(gram, state, *, losses=None, active=None, **extra_args):
         del losses, extra_args
         check_gram(gram, state.weights.shape[0])
-        gram = _with_units(as_default_float(gram), active)
+        gram = with_units(as_default_float(gram), active)
         start = as_default_float(state.bargain)
         start = start if active is None else jnp.where(active, start, 1.0)
         solution = concave_convex(gram, start, num_steps=num_steps)
-        cut = _cut(solution.value, gram, active, max_norm)
-        weights, shown = certify(solution._replace(value=cut), state, active)
+        shortened = cut(solution.value, gram, active, max_norm)
+        weights, shown = certify(solution._replace(value=shortened), state, active)
         keep = jnp.isfinite(solution.value)
         keep = keep if active is None else keep & active
         new = NashMTLState(*shown, jnp.where(keep, solution.value, state.bargain))
@@ -167,7 +167,7 @@ def _procedure(num_steps, max_norm):
     return Weighting(init, update)
 
 
-def _with_units(gram, active):
+def with_units(gram, active):
     """A task orthogonal to all others leaves their bargain as it is."""
     if active is None:
         return gram
@@ -175,6 +175,7 @@ def _with_units(gram, active):
     return jnp.where(both, gram, jnp.eye(gram.shape[0], dtype=gram.dtype))
 
 
-def _cut(weights, gram, active, max_norm):
+def cut(weights, gram, active, max_norm):
+    """Inactive tasks at 0, and the direction no longer than `max_norm`."""
     w = weights if active is None else jnp.where(active, weights, 0.0)
     return w if max_norm is None else shorten(w, gram, max_norm)
