@@ -10,9 +10,10 @@ losses the derivative of its scalarizer. One core and one thread for both.
 
 Gradients: "random" are normal rows with a common part, "conflict" the same with 0.8 of
 their mean taken away. Both sides take turns, 2 ms or one call each; every figure is the
-median over all calls. The first call (theirs) and the compilation (ours) stand apart. A cell that takes longer
-than the cap ends with what it has, and the number of repeats says so; one that gives
-nothing within its cap is stopped and stands as ">".
+median over all calls. The first call (theirs) and the compilation (ours) stand apart. A
+cell that takes longer than the cap ends with what it has, and `repeats` says how many
+turns that were; one that does not come back is stopped, and a note says which side was
+at work.
 
     python benchmarks/combiners.py [--quick] [--out combiners.json]    (extra: bench)
 """
@@ -117,8 +118,8 @@ def timed(call, least=2e-3):
     return spent
 
 
-def cell(name, m, condition, rounds, cap):
-    """One combiner at one size, both sides in turn."""
+def cell(name, m, condition, rounds, cap, tell):
+    """One combiner at one size, both sides in turn; `tell` gets ours before theirs."""
     row, steps = ROWS[name], numbers(condition, m, 5)
     call, loop, state, ours, looped, seconds = compiled(
         row.ours(m), row.needs, m, steps
@@ -131,6 +132,8 @@ def cell(name, m, condition, rounds, cap):
 
     finite = bool(jnp.isfinite(mine(ours[0])).all())
     result = {"compile s": seconds, "finite": finite}
+    alone = timed(lambda: mine(ours[0]))
+    tell({**result, "ours": 1e3 * float(np.median(alone))})
     spent = {"ours": [], "in a loop": [], "theirs": []}
     if row.theirs is not None:
         t = load_torch()
@@ -156,9 +159,9 @@ def worker(pipe):
     warnings.simplefilter("ignore")  # cvxpy on inaccurate solutions and on DPP
     while (order := pipe.recv()) is not None:
         try:
-            pipe.send(cell(*order))
+            pipe.send(cell(*order, tell=pipe.send) | {"done": True})
         except Exception as error:  # the table says so and goes on
-            pipe.send({"error": f"{type(error).__name__}: {error}"})
+            pipe.send({"error": f"{type(error).__name__}: {error}", "done": True})
 
 
 class Worker:
@@ -174,13 +177,17 @@ class Worker:
         self.process.start()
 
     def ask(self, order, seconds):
+        """What the cell found, or what it had told when it was stopped."""
         self.pipe.send(order)
-        if self.pipe.poll(seconds):
-            return self.pipe.recv()
+        found, end = {}, time.monotonic() + seconds
+        while self.pipe.poll(max(0.0, end - time.monotonic())):
+            found |= self.pipe.recv()
+            if "done" in found:
+                return found
         self.process.terminate()
         self.process.join()
         self.begin()
-        return {"stopped after s": seconds}
+        return found | {"stopped after s": seconds}
 
     def end(self):
         self.pipe.send(None)
@@ -190,8 +197,10 @@ class Worker:
 def line(name, m, condition, found):
     """One row of the table."""
     ours, theirs = found.get("ours"), found.get("theirs")
+    note = found.get("error", "" if found.get("finite", True) else "ours not finite")
     if "stopped after s" in found:
-        theirs = f"> {1e3 * found['stopped after s']:.0f}"
+        which = "theirs" if ours else "ours"
+        note = f"stopped: {which} takes more than {found['stopped after s']:.0f} s"
     return {
         "combiner": name,
         "m": m,
@@ -199,12 +208,12 @@ def line(name, m, condition, found):
         "ours ms": ours,
         "in a loop ms": found.get("in a loop"),
         "theirs ms": theirs,
-        "ratio": theirs / ours if ours and isinstance(theirs, float) else None,
+        "ratio": theirs / ours if ours and theirs else None,
         "compile s": found.get("compile s"),
         "their first s": found.get("their first s"),
         "repeats": found.get("repeats"),
         "theirs solves by": ROWS[name].solver,
-        "note": found.get("error", "" if found.get("finite", True) else "not finite"),
+        "note": note,
     }
 
 
@@ -229,6 +238,9 @@ def verdict(rows):
         )
         answer = "not measured" if not seen else f"no: {wrong}" if wrong else "yes"
         told.append(f"{claim}: {answer}")
+    noted = [f"{r['combiner']} m={r['m']} ({r['note']})" for r in rows if r["note"]]
+    if noted:
+        told.append(f"to look at: {', '.join(noted)}")
     return "; ".join(told)
 
 

@@ -6,14 +6,18 @@ conformance suite holds.
 
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 from zoo import ZOO, Entry
+
+import paretax as px
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN = "<!-- methods: written by tests/method_table.py -->"
 END = "<!-- end of methods -->"
 
-_NEEDS = {"nothing": "–", "losses": "losses", "K": "K", "J": "J"}
-_PASSES = {"nothing": "1", "losses": "1", "K": "m", "J": "m"}
+_NEEDS = {"nothing": "–", "losses": "losses", "K": "K", "J": "J", "J2": "J₁J₂ᵀ"}
+_PASSES = {"nothing": "1", "losses": "1", "K": "m", "J": "m", "J2": "2m + 1"}
 _LAWS = {
     "simplex": "simplex",
     "agreement": "harms no task",
@@ -29,6 +33,18 @@ def laws(entry: Entry) -> str:
     return ", ".join(claimed) or "–"
 
 
+def _reads_losses(entry: Entry) -> bool:
+    """Whether a row that reads the Gramian asks for the losses too."""
+    made = entry.make(2)
+    if entry.needs != "K" or not isinstance(made, px.Weighting):
+        return False
+    try:
+        jax.eval_shape(lambda: made.update(jnp.eye(2), made.init(2)))
+    except ValueError as error:
+        return "losses" in str(error)
+    return False
+
+
 def table() -> str:
     """One line a row of the zoo, between a header and nothing."""
     lines = [
@@ -36,7 +52,7 @@ def table() -> str:
         "|---|---|---|---|---|",
     ]
     for name, entry in ZOO.items():
-        needs = _NEEDS[entry.needs]
+        needs = _NEEDS[entry.needs] + (", losses" if _reads_losses(entry) else "")
         passes = entry.passes or _PASSES[entry.needs]
         lines.append(
             f"| `{name}` | {entry.paper} | {needs} | {laws(entry)} | {passes} |"

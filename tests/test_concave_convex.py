@@ -4,8 +4,8 @@ import gramians
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+import recipes
 
 import paretax as px
 from paretax import solvers
@@ -142,10 +142,7 @@ def test_updates_every_n_steps_are_those_of_every():
 
 def test_heads_as_in_the_official_code_by_composition():
     shared = {"trunk": True, "head": False}
-    tx = optax.chain(
-        px.combine(px.nash_mtl(max_norm=None), 2, shared=shared, weight_heads=True),
-        optax.masked(optax.clip_by_global_norm(1.0), shared),
-    )
+    tx = recipes.nash_mtl_as_published(2, shared)
     jac = {"trunk": jnp.array([[3.0, 0.0], [0.0, 0.5]]), "head": jnp.eye(2)}
     d, _ = tx.update(jac, tx.init(jax.tree.map(lambda x: x[0], jac)))
     # α = (1/3, 2): the trunk's direction (1, 1) is clipped, the heads keep α.

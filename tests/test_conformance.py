@@ -38,7 +38,7 @@ def claims(law):
 
 @functools.cache
 def _direction(name, m, x64):
-    """(J [cases, m, n], losses [m], active [m]) -> directions, weights, certificates."""
+    """(J [cases, m, n], losses [m], active [m]) -> direction, weights, certificate."""
     del x64
     tx = transformation(name, m)
 

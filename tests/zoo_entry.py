@@ -19,7 +19,7 @@ class Entry(NamedTuple):
       make: num_tasks -> a Weighting, or an optax transformation from stacked gradients
         to one; the same hyper-parameters for a prefix of the tasks.
       paper: where the method comes from, as the README's table shows it.
-      needs: "nothing", "losses", "K" or "J".
+      needs: "nothing", "losses", "K", "J", or "J2" (the products of two more batches).
       golden: the direction of the first step on EXAMPLE, with the losses (1, 2).
       source: where `golden` comes from.
       passes: backward passes a step, where `needs` does not say it.
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     golden: tuple[float, float, float]
     source: str
     passes: str = ""
-    degree: int = 1
+    degree: float = 1
     simplex: bool = False
     agreement: bool = False
     equivariant: bool = True

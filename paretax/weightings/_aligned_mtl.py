@@ -5,10 +5,10 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from paretax._checks import check_preference
 from paretax._types import Weights
-from paretax._weighting import Weighting, stateless
+from paretax._weighting import Weighting
 from paretax.solvers import inverse_root
+from paretax.weightings._preferred import preferred
 
 __all__ = ["aligned_mtl"]
 
@@ -26,7 +26,7 @@ def aligned_mtl(
     Args:
       scale: σ is the smallest eigenvalue of K ("min"), their lower median ("median") or
         their mean ("rmse": √σ is then the root mean square of the singular values);
-        eigenvalues of at most m·eps times the largest are left out.
+        eigenvalues of at most 10m·eps times the largest are left out.
       preference: p, shape [m], non-negative, summing to 1; None is 1/m each.
 
     Returns:
@@ -36,8 +36,8 @@ def aligned_mtl(
       `precise=True` moves that threshold down.
 
     Raises:
-      ValueError: `scale` is none of the three; p is not a point of the simplex, or, at
-        update, not of length m.
+      ValueError: `scale` is none of the three; p is no point of the simplex; at `init`,
+        m is not its length.
 
     Example:
       >>> import jax.numpy as jnp, paretax as px
@@ -49,39 +49,24 @@ def aligned_mtl(
     Cost: an m×m eigendecomposition; m backward passes a step.
 
     Reference: Senushkin et al., "Independent Component Alignment for Multi-Task
-    Learning", CVPR 2023, arXiv:2305.19000. Departure: none in the rule; the derivative
-    is finite at repeated eigenvalues, where that of an eigendecomposition is not.
+    Learning", CVPR 2023, arXiv:2305.19000. Departures: the official code leaves out
+    eigenvalues of at most m·eps times the largest, less than what rounding leaves of 0;
+    the derivative is finite at repeated eigenvalues, where an eigendecomposition's is
+    not.
     """
     if scale not in get_args(Scale):
         raise ValueError(
             f"scale: expected one of {', '.join(get_args(Scale))}, got {scale!r}."
         )
-    p = None if preference is None else check_preference(preference)
 
-    def weights(gram, active=None):
-        m = gram.shape[0]
-        present = jnp.ones(m, bool) if active is None else active
-        share = shares(p, present, gram.dtype)
+    def weights(gram, share):
         # In units of the largest diagonal entry, so that no power of K overflows.
         size = jnp.max(jnp.diagonal(gram))
         root = inverse_root(gram / jnp.where(size > 0, size, 1.0))
         w = jnp.matmul(root.matrix, share, precision="highest")
         return jnp.sqrt(_target(scale, root)) * w
 
-    return stateless(weights)
-
-
-def shares(preference, present, dtype):
-    """p, or 1/m for each task that is there."""
-    if preference is None:
-        return present / jnp.maximum(jnp.sum(present), 1).astype(dtype)
-    if preference.shape != present.shape:
-        raise ValueError(
-            f"preference: expected shape {present.shape}, got {preference.shape}."
-        )
-    kept = jnp.where(present, preference.astype(dtype), 0.0)
-    total = jnp.sum(kept)
-    return kept / jnp.where(total > 0, total, 1.0)
+    return preferred(weights, preference)
 
 
 def _target(scale, root):

@@ -20,8 +20,8 @@ def cagrad(*, c: float = 0.4, rescale: bool = False) -> Weighting:
       c: ≥ 0, the radius relative to ‖g₀‖. 0 is the mean; for c < 1 steps along d lead
         to stationary points of the mean loss; large c approaches the direction of
         `mgda`.
-      rescale: divide by 1 + c², as the official code does by default, so that the
-        length changes less with c.
+      rescale: divide by 1 + c², as some of the official code does, so that the length
+        changes less with c.
 
     Returns:
       A weighting on the Gramian with w ≥ 1/m (before `rescale`). It may harm a task:
@@ -45,12 +45,11 @@ def cagrad(*, c: float = 0.4, rescale: bool = False) -> Weighting:
 
     Reference: Liu, Liu, Jin, Stone & Liu, "Conflict-Averse Gradient Descent for
     Multi-task Learning", NeurIPS 2021, arXiv:2110.14048, Algorithm 1. Departures: w is
-    found exactly, without the official code's 1e-8 under its square roots, and follows
-    the units of the losses; `rescale` is in that code (its `rescale=1`), not in the
-    algorithm. Libraries differ in the length of d: this one, like TorchJD, returns d
-    itself; LibMTL and the official code divide it by 1 + c², and the latter multiplies
-    by m on its image benchmarks, to match a sum of losses. TorchJD returns 0 where
-    ‖g_w‖ is below 1e-4 of K's trace.
+    found exactly, without the official code's 1e-8 under its square roots. Codes differ
+    in the length of d: TorchJD and the official Cityscapes experiment return d as here;
+    LibMTL by default and the official reinforcement-learning experiment divide it by
+    1 + c² (`rescale`), FairGrad's copy also multiplies it by m, to match a sum of
+    losses. TorchJD returns 0 where ‖g_w‖² is below 1e-8 of the trace of K.
     """
     check_non_negative("c", c)
     shrink = 1 + c * c if rescale else 1.0

@@ -27,7 +27,7 @@ def config(*, preference: Weights | ArrayLike | None = None) -> Weighting:
       the cosines cannot be as asked, and `converged` is False.
 
     Raises:
-      ValueError: p is not positive with sum 1.
+      ValueError: p is not positive with sum 1; at update, m is not its length.
 
     Example:
       >>> import jax.numpy as jnp, paretax as px
@@ -48,6 +48,8 @@ def config(*, preference: Weights | ArrayLike | None = None) -> Weighting:
 
     def weights(gram, active=None):
         m = gram.shape[0]
+        if p is not None and p.shape != (m,):
+            raise ValueError(f"preference: expected shape ({m},), got {p.shape}.")
         target = jnp.ones(m, gram.dtype) if p is None else m * p.astype(gram.dtype)
         u, scale, error, converged = equal_cosines(gram, target, active)
         w = u * scale

@@ -41,7 +41,7 @@ def dual_proj(*, preference: Weights | ArrayLike | None = None) -> Weighting:
     NeurIPS 2017, arXiv:1706.08840, where the vector is the newest task's gradient and
     the constraints are the older tasks'; with the mean gradient, as A_DualProj in
     Quinton & Rey, "Jacobian Descent for Multi-Objective Optimization",
-    arXiv:2406.16232. Departures: no 1e-4 is added to the diagonal of K, and no margin
-    to the multipliers, as the papers' codes do.
+    arXiv:2406.16232. Departures: no margin is added to the multipliers, as the former's
+    code does, and nothing to the diagonal of K, as TorchJD does (1e-4 of its trace).
     """
     return preferred(project_cone, preference)

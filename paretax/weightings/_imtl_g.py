@@ -20,8 +20,10 @@ def imtl_g() -> Weighting:
       A weighting on the Gramian. Rescaling a task's loss changes the length of the
       direction but not where it points. `error` is maxᵢ |(Cu)ᵢ − 1|: where it is not 0
       the projections cannot all be equal and positive (opposite gradients, more tasks
-      than parameters), and `converged` is False. The sum Σ(Du) may come close to 0,
-      and the direction is then long; where it is 0 the weights are 0.
+      than parameters), and `converged` is False. The sum Σ(Du) may be negative for
+      three tasks or more, and the direction then harms all of them, or come close to 0,
+      and the direction is then long; where rounding makes it 0 the weights are 0 and
+      `converged` is False.
 
     Example:
       >>> import jax.numpy as jnp, paretax as px
@@ -46,8 +48,11 @@ def _weights(gram, active=None):
     u, scale, error, converged = equal_cosines(gram, ones, active)
     pull = u * scale
     total = jnp.sum(pull)
-    weights = pull / jnp.where(total == 0, 1.0, total)
-    return Solution(weights, converged, jnp.zeros((), jnp.int32), error)
+    # What rounding may leave of a sum that is 0.
+    m, eps = gram.shape[0], jnp.finfo(gram.dtype).eps
+    nothing = jnp.abs(total) <= m * eps * jnp.sum(jnp.abs(pull))
+    weights = jnp.where(nothing, 0.0, pull / jnp.where(nothing, 1.0, total))
+    return Solution(weights, converged & ~nothing, jnp.zeros((), jnp.int32), error)
 
 
 def equal_cosines(gram, target, active):

@@ -94,7 +94,9 @@ def orders(key, num_tasks):
     """A random order of all tasks for each task, [m, m], the same for more tasks."""
 
     def draw(i):
-        return jax.random.uniform(jax.random.fold_in(key, i), (num_tasks,))
+        # In float32 whatever the default, so that the order does not depend on it.
+        row = jax.random.fold_in(key, i)
+        return jax.random.uniform(row, (num_tasks,), jnp.float32)
 
     return jnp.argsort(jax.vmap(draw)(jnp.arange(num_tasks)), axis=1)
 

@@ -1,4 +1,4 @@
-"""A preference over tasks, as several weightings take it: checked, and cut to a mask."""
+"""A preference over tasks, as several weightings take it: checked, cut to a mask."""
 
 from collections.abc import Callable
 

@@ -42,9 +42,8 @@ def upgrad(*, preference: Weights | ArrayLike | None = None) -> Weighting:
     Cost: that of `solvers.project_cone` for m targets; m backward passes a step.
 
     Reference: Quinton & Rey, "Jacobian Descent for Multi-Objective Optimization",
-    arXiv:2406.16232 (A_UPGrad). Departures: K as it is, where the authors' library
-    divides it by its trace and adds 1e-4 to its diagonal; without that the answer does
-    not depend on the units of the losses.
+    arXiv:2406.16232 (A_UPGrad). Departure: nothing is added to the diagonal of K, where
+    the authors' library, TorchJD, adds 1e-4 of its trace.
     """
     return preferred(_weights, preference)
 
