@@ -23,6 +23,18 @@ def db_mtl_recipe(num_tasks, *, decay=0.9):
     )
 
 
+def nash_mtl_as_published(num_tasks, shared):
+    """Nash-MTL with heads as in its public code: weighted, and never clipped.
+
+    `shared` is a pytree of booleans, True on the leaves that the tasks share.
+    """
+    bargaining = px.nash_mtl(max_norm=None, concave_convex_steps=20)
+    return optax.chain(
+        px.combine(bargaining, num_tasks, shared=shared, weight_heads=True),
+        optax.masked(optax.clip_by_global_norm(1.0), shared),
+    )
+
+
 def pcgrad_per_layer(num_tasks, layers, label, *, key):
     """PCGrad with one Gramian a layer: conflicts are found and removed layer by layer.
 
@@ -45,15 +57,3 @@ def gradvac_per_layer(num_tasks, layers, label, *, key):
         for layer, own in zip(layers, keys, strict=True)
     }
     return optax.partition(combiners, label)
-
-
-def nash_mtl_as_published(num_tasks, shared):
-    """Nash-MTL with heads as in its public code: weighted, and never clipped.
-
-    `shared` is a pytree of booleans, True on the leaves that the tasks share.
-    """
-    bargaining = px.nash_mtl(max_norm=None, concave_convex_steps=20)
-    return optax.chain(
-        px.combine(bargaining, num_tasks, shared=shared, weight_heads=True),
-        optax.masked(optax.clip_by_global_norm(1.0), shared),
-    )

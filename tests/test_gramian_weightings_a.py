@@ -619,3 +619,19 @@ def test_a_preference_must_be_a_point_of_the_simplex_of_the_right_length(make):
 def test_bad_hyper_parameters_raise_at_once(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_config_and_imtl_g_give_nothing_where_nothing_can_be_had():
+    g = np.array([1.0, 2.0, 3.0])
+    jac = jnp.asarray(np.stack([g, g, -g]))
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            gram = px.gramian(jnp.asarray(jac, float))
+            preferred = px.config(preference=[1 / 6, 2 / 6, 3 / 6])
+            weights, state = preferred.update(gram, preferred.init(3))
+            np.testing.assert_array_equal(weights, 0.0)
+            assert not state.converged
+            pair = gram[1:, 1:]
+            weights, state = px.imtl_g().update(pair, px.imtl_g().init(2))
+            np.testing.assert_array_equal(weights, 0.0)
+            assert not state.converged

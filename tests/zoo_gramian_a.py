@@ -14,6 +14,10 @@ ROWS: dict[str, Entry] = {
         needs="K",
         golden=(0.2133, 0.9673, 0.9673),
         source=_TORCHJD,
+        undefined={
+            "unbalanced": "the smallest eigenvalue sets the direction's length, and "
+            "at 1e-16 of the largest it is what rounding of K leaves",
+        },
     ),
     "cagrad": Entry(
         make=lambda m: px.cagrad(),

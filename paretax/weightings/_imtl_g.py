@@ -60,8 +60,12 @@ def equal_cosines(gram, target, active):
     cosines, scale, alive = condition(gram, active=active)
     target = jnp.where(alive, target, 0.0)
     u = jnp.where(alive, pseudo_solve(cosines, target), 0.0)
-    miss = jnp.matmul(cosines, u, precision="highest") - target
-    error, converged = verdict(jnp.max(jnp.abs(miss)), u)
+    image = jnp.matmul(cosines, u, precision="highest")
+    # No part of p can be had: what is left of it is rounding, and no direction.
+    m, eps = gram.shape[0], jnp.finfo(gram.dtype).eps
+    nothing = jnp.max(jnp.abs(image)) <= 10 * m * eps * jnp.max(jnp.abs(target))
+    u, image = jnp.where(nothing, 0.0, u), jnp.where(nothing, 0.0, image)
+    error, converged = verdict(jnp.max(jnp.abs(image - target)), u)
     # A dead task has no direction to project on.
     present = jnp.ones_like(alive) if active is None else active
     return u, scale, error, converged & jnp.all(alive | ~present)
