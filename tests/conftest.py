@@ -11,10 +11,15 @@ _MANY_MAPS = 20_000
 _MAPS = Path("/proc/self/maps")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
     """What shares a compilation runs in the same worker (`--dist loadgroup`)."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
+    first = {}
+    for place, item in enumerate(items):
+        first.setdefault(_group(item), place)
+    items.sort(key=lambda item: first[_group(item)])
 
 
 def pytest_runtest_teardown(item, nextitem):

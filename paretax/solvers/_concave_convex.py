@@ -26,8 +26,8 @@ from paretax.solvers._linear import product, solve_spd
 __all__ = ["concave_convex"]
 
 # The path's parameter falls tenfold whenever a Newton decrement is below a quarter, to
-# a gap of 1e-11 of the objective; a few dozen steps do. Where rounding stops it earlier,
-# 1e-8 is enough.
+# a gap of 1e-11 of the objective; a few dozen steps do. Where rounding stops it
+# earlier, 1e-8 is enough.
 _GAP = 1e-11
 _ENOUGH = 1e-8
 _MAX_NEWTON_STEPS = 50  # for each value of the parameter
