@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
+# Tests compile much and run little: LLVM's expensive passes do not pay there.
+test test-fast peers: export XLA_FLAGS ?= --xla_llvm_disable_expensive_passes=true
+
 .PHONY: front test test-fast peers lint format types bench notebooks clean
 
 front: $(VENV)/.front

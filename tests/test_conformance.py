@@ -98,7 +98,7 @@ def relative(x, y):
 @every("finite")
 @BOTH
 def test_directions_and_weights_are_finite_on_every_hard_case(name, x64):
-    for m in (*SIZES, 64):
+    for m in SIZES if x64 else (*SIZES, 64):  # many tasks are hard in float32 first
         d, weights, _ = direction(name, gramians.stack(m)[0], x64)
         assert np.isfinite(d).all()
         assert np.isfinite(weights).all()

@@ -22,8 +22,11 @@ def double_precision():
 close = functools.partial(networks.close_trees, rtol=1e-6)
 
 
-@pytest.mark.parametrize("weight_heads", [False, True])
-@pytest.mark.parametrize("name", WEIGHTINGS)
+# Heads are the same code for all weightings: one that reads K, and one that does not.
+@pytest.mark.parametrize(
+    ("name", "weight_heads"),
+    [(name, False) for name in WEIGHTINGS] + [("edm", True), ("famo", True)],
+)
 def test_directions_and_states_are_those_of_combine(name, weight_heads):
     network = networks.perceptron()
     x, targets = network.args
