@@ -123,13 +123,8 @@ def stateless(fun: Callable[..., Weights | Solution]) -> Weighting:
 
     def update(gram, state, *, losses=None, active=None, **extra_args):
         del losses, extra_args
-        check_gram(gram, state.weights.shape[0])
-        gram = as_default_float(gram)
-        if active is None:
-            answer = fun(gram)
-        else:
-            both = active[:, None] & active[None, :]
-            answer = fun(jnp.where(both, gram, 0.0), active)
+        gram = read_gram(gram, state.weights.shape[0], active)
+        answer = fun(gram) if active is None else fun(gram, active)
         weights, new_state = certify(answer, state, active)
         return weights, new_state
 
@@ -216,6 +211,15 @@ def check_gram(gram: Gramian | None, num_tasks: int) -> None:
             "weighting needs one (needs_gram is True)."
         )
     check_square(gram, num_tasks)
+
+
+def read_gram(gram: Gramian | None, num_tasks: int, active: Active | None) -> Gramian:
+    """The Gramian, checked, in the default float type, zero where tasks are missing."""
+    check_gram(gram, num_tasks)
+    gram = as_default_float(gram)
+    if active is None:
+        return gram
+    return jnp.where(active[:, None] & active[None, :], gram, 0.0)
 
 
 def require_losses(losses: Losses | None, num_tasks: int) -> Losses:

@@ -1,5 +1,6 @@
 """The concave-convex procedure against cvxpy, and what nash_mtl makes of it."""
 
+import cvxpy
 import gramians
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,6 @@ from paretax import solvers
 
 def by_cvxpy(gram, a):
     """One step of the procedure as its paper states it; None if it has no minimum."""
-    cvxpy = pytest.importorskip("cvxpy")
     scale = 1 / np.sqrt(np.diag(gram))
     slope = scale * (gram.sum(1) + 1 / a + gram @ (1 / (gram @ a)))
     cosines = gram * scale[:, None] * scale

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from paretax._checks import check_positive
-from paretax._weighting import Weighting, as_default_float, check_gram
+from paretax._weighting import Weighting, read_gram
 from paretax.weightings._wrapped import (
     check_inner,
     unpack,
@@ -53,13 +53,10 @@ def clip_norm(weighting: Weighting, *, max_norm: float) -> Weighting:
     check_positive("max_norm", max_norm)
 
     def update(gram, state, *, losses=None, active=None, **extra_args):
-        check_gram(gram, state.weights.shape[0])
+        gram = read_gram(gram, state.weights.shape[0], active)
         weights, inner = weighting.update(
             gram, unpack(weighting, state), losses=losses, active=active, **extra_args
         )
-        gram = as_default_float(gram)
-        if active is not None:
-            gram = jnp.where(active[:, None] & active[None, :], gram, 0.0)
         weights = shorten(weights, gram, max_norm)
         inside = jnp.all(jnp.isfinite(weights))
         weights, new = wrapped_update(weights, inner, state, active)

@@ -1,11 +1,9 @@
 """Gradients shared out by α-fairness."""
 
-import jax.numpy as jnp
-
 from paretax._checks import check_positive
 from paretax._weighting import Weighting, stateless
 from paretax.solvers import bargain
-from paretax.weightings._clip_norm import shorten
+from paretax.weightings._nash_mtl import cut, with_units
 
 __all__ = ["fairgrad"]
 
@@ -57,15 +55,8 @@ def fairgrad(*, alpha: float = 1.0, max_norm: float | None = 1.0) -> Weighting:
         check_positive("max_norm", max_norm)
 
     def weights(gram, active=None):
-        inside = gram
-        if active is not None:
-            # A task orthogonal to all others leaves their equations as they are.
-            both = active[:, None] & active[None, :]
-            inside = jnp.where(both, gram, jnp.eye(gram.shape[0], dtype=gram.dtype))
-        solution = bargain(inside, alpha=alpha)
-        w = solution.value
-        w = w if active is None else jnp.where(active, w, 0.0)
-        w = w if max_norm is None else shorten(w, gram, max_norm)
-        return solution._replace(value=w)
+        gram = with_units(gram, active)
+        solution = bargain(gram, alpha=alpha)
+        return solution._replace(value=cut(solution.value, gram, active, max_norm))
 
     return stateless(weights)

@@ -11,10 +11,9 @@ from paretax._types import Weights
 from paretax._weighting import (
     Weighting,
     as_before,
-    as_default_float,
     certify,
-    check_gram,
     init_state,
+    read_gram,
 )
 from paretax.weightings._pcgrad import orders
 
@@ -89,10 +88,7 @@ def gradvac(*, key: Key[Array, ""], decay: float = 0.99) -> Weighting:
     def update(gram, state, *, losses=None, active=None, **extra_args):
         del losses, extra_args
         m = state.weights.shape[0]
-        check_gram(gram, m)
-        gram = as_default_float(gram)
-        if active is not None:
-            gram = jnp.where(active[:, None] & active[None, :], gram, 0.0)
+        gram = read_gram(gram, m, active)
         now, after = jax.random.split(state.key)
         start = _Turning(jnp.eye(m, dtype=gram.dtype), gram, state.targets)
         turned = _turn(gram, orders(now, m), decay, start)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from paretax._checks import check_non_negative, check_positive
-from paretax._weighting import Weighting, as_default_float, certify, check_gram
+from paretax._weighting import Weighting, certify, read_gram
 from paretax.solvers import project_simplex
 from paretax.weightings._simplex_memory import (
     SimplexState,
@@ -63,10 +63,7 @@ def moco(*, step_size: float, ridge: float = 0.0, softmax: bool = False) -> Weig
 
     def update(gram, state, *, losses=None, active=None, **extra_args):
         del losses, extra_args
-        check_gram(gram, state.weights.shape[0])
-        gram = as_default_float(gram)
-        if active is not None:
-            gram = jnp.where(active[:, None] & active[None, :], gram, 0.0)
+        gram = read_gram(gram, state.weights.shape[0], active)
 
         def step(multipliers):
             slope = jnp.matmul(gram, multipliers, precision="highest")

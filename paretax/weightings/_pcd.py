@@ -15,8 +15,8 @@ from paretax._weighting import (
     as_before,
     as_default_float,
     certify,
-    check_gram,
     init_state,
+    read_gram,
 )
 from paretax.solvers import condition, qp
 
@@ -107,10 +107,8 @@ def pcd(
     def update(gram, state, *, losses=None, active=None, **extra_args):
         del losses, extra_args
         m = state.weights.shape[0]
-        check_gram(gram, m)
+        gram = read_gram(gram, m, active)
         present = jnp.ones(m, bool) if active is None else active
-        both = present[:, None] & present[None, :]
-        gram = jnp.where(both, as_default_float(gram), 0.0)
         known = jnp.all(jnp.isfinite(gram))
         squares, calls = _remember(gram, present & known, state, beta)
         norms = _normalized(gram, squares, eps)

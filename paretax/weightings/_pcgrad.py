@@ -11,10 +11,9 @@ from paretax._types import Weights
 from paretax._weighting import (
     Weighting,
     as_before,
-    as_default_float,
     certify,
-    check_gram,
     init_state,
+    read_gram,
 )
 
 __all__ = ["PCGradState", "orders", "pcgrad"]
@@ -78,10 +77,7 @@ def pcgrad(*, key: Key[Array, ""]) -> Weighting:
     def update(gram, state, *, losses=None, active=None, **extra_args):
         del losses, extra_args
         m = state.weights.shape[0]
-        check_gram(gram, m)
-        gram = as_default_float(gram)
-        if active is not None:
-            gram = jnp.where(active[:, None] & active[None, :], gram, 0.0)
+        gram = read_gram(gram, m, active)
         now, after = jax.random.split(state.key)
         weights, shown = certify(_surgery(gram, orders(now, m)), state, active)
         new = PCGradState(*shown, after)

@@ -11,10 +11,9 @@ from paretax._types import Weights
 from paretax._weighting import (
     Weighting,
     as_before,
-    as_default_float,
     certify,
-    check_gram,
     init_state,
+    read_gram,
     require_losses,
 )
 from paretax.weightings._edm import central
@@ -103,11 +102,9 @@ def task_tensioner(*, alpha: float = 0.3) -> Weighting:
     def update(gram, state, *, losses=None, active=None, **extra_args):
         del extra_args
         m = state.weights.shape[0]
-        check_gram(gram, m)
+        gram = read_gram(gram, m, active)
         losses = require_losses(losses, m)
         present = jnp.ones(m, bool) if active is None else active
-        both = present[:, None] & present[None, :]
-        gram = jnp.where(both, as_default_float(gram), 0.0)
         middle = central(gram, active)
         norms, calls, known = _remember(gram, present, state)
         warm = known & jnp.all(jnp.where(present, calls > _WINDOW, True))
