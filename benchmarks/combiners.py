@@ -39,8 +39,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from combiners_of_combiners import ROWS, load_torch, missing
-from rich.console import Console
-from rich.table import Table
+from tables import show
 
 import paretax as px
 
@@ -244,20 +243,6 @@ def verdict(rows):
     return "; ".join(told)
 
 
-def show(title, rows):
-    table = Table(title=title)
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            *(
-                "–" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v)
-                for v in row.values()
-            )
-        )
-    Console(width=190).print(table)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="m = 2 and 8, 3 repeats")
@@ -286,7 +271,7 @@ def main():
     process.end()
     results["verdict"] = verdict(results["rows"])
     args.out.write_text(json.dumps(results, indent=2))
-    show(f"{title}, n = {COLUMNS} where J is given", results["rows"])
+    show(f"{title}, n = {COLUMNS} where J is given", results["rows"], width=190)
     print(results["verdict"])
 
 

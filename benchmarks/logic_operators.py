@@ -25,8 +25,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
-from rich.console import Console
-from rich.table import Table
+from tables import show
 
 import paretax as px
 from paretax import coordinatewise, problems
@@ -134,20 +133,6 @@ def counts(losses):
         "median epochs": float(np.median(last)) if both.any() else None,
         "not finite": int((~np.isfinite(losses).all(axis=(1, 2, 3))).sum()),
     }
-
-
-def show(title, rows):
-    table = Table(title=title)
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            *(
-                "–" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v)
-                for v in row.values()
-            )
-        )
-    Console(width=140).print(table)
 
 
 def main():

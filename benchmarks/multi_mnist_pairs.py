@@ -40,8 +40,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from networks_of_multi_mnist_pairs import functions, load
-from rich.console import Console
-from rich.table import Table
+from tables import show
 
 import paretax as px
 
@@ -169,15 +168,6 @@ def row(name, tasks, result, single):
     return out
 
 
-def show(title, rows):
-    table = Table(title=title)
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for values in rows:
-        table.add_row(*values.values())
-    Console(width=120).print(table)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -218,7 +208,7 @@ def main():
             rows.append(row(name, tasks, result, test))
             print(pair, rows[-1]["method"], rows[-1]["Δm, %"], flush=True)
             args.out.write_text(json.dumps(results, indent=2))
-        show(pair, rows)
+        show(pair, rows, width=120)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from rich.console import Console
-from rich.table import Table
+from tables import show
 
 import paretax as px
 from paretax import ensembles, problems
@@ -192,20 +191,6 @@ def claims(rows, totals, right_most):
     }
 
 
-def show(title, rows):
-    table = Table(title=title)
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            *(
-                "–" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v)
-                for v in row.values()
-            )
-        )
-    Console(width=120).print(table)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -231,8 +216,13 @@ def main():
         "dtype": str(toy.starts.dtype),
     }
     told = ", ".join(f"{key} {value}" for key, value in versions.items())
-    show(f"End points after {steps:,} steps; {told}", rows)
-    show("Methods", [{"method": name, **total} for name, total in totals.items()])
+    show(f"End points after {steps:,} steps; {told}", rows, digits=4, width=120)
+    show(
+        "Methods",
+        [{"method": name, **total} for name, total in totals.items()],
+        digits=4,
+        width=120,
+    )
     print(
         f"{len(METHODS)} methods, {len(toy.starts)} starts, {steps:,} steps: compiled "
         f"in {seconds['compile_s']:.2f} s, run in {seconds['run_s']:.2f} s"
@@ -252,7 +242,12 @@ def main():
         for claim, holds in results["claims"].items():
             print("PASS" if holds else "FAIL", claim)
         results["moved_starts"], more = moved_starts(toy, ruler)
-        show(f"Of {COPIES} moved copies of each start", results["moved_starts"])
+        show(
+            f"Of {COPIES} moved copies of each start",
+            results["moved_starts"],
+            digits=4,
+            width=120,
+        )
         print(f"compiled in {more['compile_s']:.2f} s, run in {more['run_s']:.2f} s")
     if args.out:
         args.out.write_text(json.dumps(results, indent=2))

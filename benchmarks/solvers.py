@@ -39,8 +39,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from nash_vs_cvxpy import drifting
-from rich.console import Console
-from rich.table import Table
+from tables import show
 from torchjd import aggregation
 
 from paretax import solvers
@@ -224,17 +223,6 @@ def honesty(m, count):
         "claimed": float(claimed.mean()),
         "false_claims": int((claimed & (residual > 1e-4)).sum()),
     }
-
-
-def show(title, rows):
-    table = Table(title=title)
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            *(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
-        )
-    Console(width=140).print(table)
 
 
 def main():

@@ -27,8 +27,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from tables import show
 
 TRUNKS = {"1e6": (256, 768, 768, 256), "1e7": (512, 2048, 2048, 2048, 512)}
 ROUTES = ("auto", "factored", "explicit", "streamed")
@@ -161,20 +160,6 @@ def routes(workers, spec, label, rounds, names=ROUTES):
     return row, built["jax", "auto"]["leaves"]
 
 
-def show(title, rows):
-    table = Table(title=title)
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            *(
-                "–" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v)
-                for v in row.values()
-            )
-        )
-    Console(width=190).print(table)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -221,7 +206,7 @@ def main():
     for table in ("peers", "routes", "deep"):
         rows = [dict(list(row.items())[:-1]) for row in results[table]]
         if rows:
-            show(f"{table}: {title}", rows)
+            show(f"{table}: {title}", rows, width=190)
     for row in results["deep"]:
         if row["m"] == sizes[0]:
             print(f"\n{row['network']}, m = {row['m']}\n{row['more']}")
