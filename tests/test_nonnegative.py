@@ -57,6 +57,34 @@ def test_projections_satisfy_their_optimality_conditions(m, x64):
         assert (np.abs(image)[v > np.asarray(target)] <= tol).all()
 
 
+@pytest.mark.parametrize("x64", [True, False])
+@pytest.mark.parametrize("m", [1, 2, 7, 40])
+def test_nonnegative_programs_satisfy_their_optimality_conditions(m, x64):
+    with jax.enable_x64(x64):
+        grams = jnp.asarray(gramians.nasty(m, 150), dtype=float)
+        inside = np.random.default_rng(m).normal(size=(150, m))
+        q = jnp.einsum("cmk,ck->cm", grams, jnp.asarray(inside, dtype=float))
+        out = jax.jit(jax.vmap(solvers.nonnegative_qp))(grams, q)
+        assert np.asarray(out.converged).all()
+        grams, q, x = (np.asarray(a, np.float64) for a in (grams, q, out.value))
+        assert (x >= 0).all()
+        unit = units(grams)
+        rest = (np.einsum("cmk,ck->cm", grams, x) + q) / unit
+        rest /= (np.abs(q / unit).max(1) + size(grams, x))[:, None]
+        tol = 1e-8 if x64 else 1e-4
+        assert (rest >= -tol).all()
+        assert (np.abs(rest)[x > 0] <= tol).all()
+
+
+def test_a_nonnegative_program_without_a_solution_says_so():
+    flat = solvers.nonnegative_qp(jnp.zeros((2, 2)), jnp.array([-1.0, 1.0]))
+    assert not bool(flat.converged)
+    assert flat.value.tolist() == [0.0, 0.0]
+    nan = solvers.nonnegative_qp(jnp.eye(2), jnp.array([jnp.nan, 1.0]))
+    assert not bool(nan.converged)
+    assert np.isnan(nan.value).all()
+
+
 @pytest.mark.parametrize("decades", [0, 2, 4])
 def test_the_sum_of_projections_conflicts_with_no_task(decades):
     """UPGrad's law, where a fixed regularization breaks it: task norms 1 to 1e4."""
@@ -165,6 +193,20 @@ def test_cvxpy_agrees_on_projections():
                     v = np.asarray(v)
                     assert v @ k @ v <= w @ k @ w + 1e-7 * unit
                     assert w @ k @ w <= v @ k @ v + 1e-6 * unit
+
+
+@pytest.mark.usefixtures("quiet")
+def test_cvxpy_agrees_on_nonnegative_programs():
+    with jax.enable_x64(True):
+        for m, count in ((2, 6), (5, 6), (20, 2)):
+            for k in gramians.nasty(m, count, seed=5, decades=0.5):
+                q = k @ np.random.default_rng(m).normal(size=m)
+                x = np.asarray(solvers.nonnegative_qp(jnp.asarray(k), q).value)
+                y = reference.qp(k, q, G=-np.eye(m), h=np.zeros(m))
+                ours, theirs = (0.5 * v @ k @ v + q @ v for v in (x, y))
+                unit = np.abs(q) @ np.abs(x)
+                assert ours <= theirs + 1e-7 * unit
+                assert theirs <= ours + 1e-6 * unit
 
 
 @pytest.mark.usefixtures("quiet")

@@ -5,6 +5,7 @@ from paretax.solvers._bargain import bargain
 from paretax.solvers._concave_convex import concave_convex
 from paretax.solvers._condition import Conditioned, condition
 from paretax.solvers._min_norm import min_norm
+from paretax.solvers._nonnegative import nonnegative_qp
 from paretax.solvers._project_cone import project_cone
 from paretax.solvers._project_simplex import project_simplex
 from paretax.solvers._quadratic import lp, qp
@@ -21,6 +22,7 @@ __all__ = [
     "inverse_root",
     "lp",
     "min_norm",
+    "nonnegative_qp",
     "project_cone",
     "project_simplex",
     "pseudo_solve",
