@@ -14,10 +14,10 @@ front: $(VENV)/.front
 	$(BIN)/paretax front multi_mnist
 
 test: $(VENV)/.all
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 test-fast: $(VENV)/.all
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 peers: $(VENV)/.bench
 	$(BIN)/python -m pytest tests/peers
