@@ -1,6 +1,23 @@
 """How good a front is."""
 
+from paretax.metrics._angle import cross_angle
+from paretax.metrics._auc import auc
+from paretax.metrics._distances import igd, igd_plus
+from paretax.metrics._host import host_hypervolume
 from paretax.metrics._hypervolume import hypervolume
-from paretax.metrics._pareto import pareto_mask
+from paretax.metrics._pareto import nondominated_fraction, pareto_mask
+from paretax.metrics._spread import generalized_spread, spacing, spread
 
-__all__ = ["hypervolume", "pareto_mask"]
+__all__ = [
+    "auc",
+    "cross_angle",
+    "generalized_spread",
+    "host_hypervolume",
+    "hypervolume",
+    "igd",
+    "igd_plus",
+    "nondominated_fraction",
+    "pareto_mask",
+    "spacing",
+    "spread",
+]

@@ -1,4 +1,4 @@
-"""The hypervolume, exact and on the device, for up to three objectives."""
+"""The hypervolume, exact and on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ def hypervolume(
     HV(Y; r) = volume of ∪_{y ∈ Y} {z : y ≤ z ≤ r}, for objectives to be minimized.
 
     Args:
-      points: shape [n, m], m ≤ 3, n may be 0. Dominated points, duplicates and points
-        that are not below the reference add nothing.
+      points: shape [n, m], n may be 0. Dominated points, duplicates and points that are
+        not below the reference add nothing.
       reference: r, shape [m], in units of the objectives.
 
     Returns:
@@ -29,7 +29,7 @@ def hypervolume(
       some split of a one-sided derivative.
 
     Raises:
-      ValueError: wrong shapes, or m > 3.
+      ValueError: wrong shapes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -38,11 +38,15 @@ def hypervolume(
       >>> float(metrics.hypervolume(front, jnp.array([2.0, 2.0])))
       3.0
 
-    Cost: one sort for m = 2; n² operations and numbers for m = 3.
+    Cost: one sort for m = 2; n² operations and numbers for m = 3. For m ≥ 4, of the
+    order of m nᵐ⁻¹ operations, which suits m = 4 with hundreds of points and m = 5 with
+    dozens, and m² n² numbers, in the backward pass too; for more, `host_hypervolume`.
 
     Reference: Zitzler & Thiele, "Multiobjective evolutionary algorithms: a comparative
     case study and the strength Pareto approach", 1999. Slices along one axis, as in
-    Fonseca, Paquete & López-Ibáñez 2006, without their tree.
+    Fonseca, Paquete & López-Ibáñez 2006, without their tree: of the points sorted by
+    the last objective, HVₘ = Σᵢ (yᵢ₊₁,ₘ − yᵢₘ) HVₘ₋₁(y₁, …, yᵢ without the last), with
+    the reference as the last step's end.
     """
     y = jnp.asarray(points, dtype=jnp.result_type(float))
     r = jnp.asarray(reference, y.dtype)
@@ -51,16 +55,11 @@ def hypervolume(
             "points: expected shape [n, m] with a reference of shape [m], got "
             f"{y.shape} and {r.shape}."
         )
-    if r.shape[0] > 3:
-        raise ValueError(
-            f"points: expected at most 3 objectives, got {r.shape[0]}; for more, "
-            "moocore.hypervolume computes it on the host."
-        )
     if y.shape[0] == 0:
         return jnp.zeros((), y.dtype)
     known = ~(jnp.any(jnp.isnan(y)) | jnp.any(jnp.isnan(r)))
     y = jnp.minimum(y, r)  # a point at the reference in one objective has no volume
-    volume = (_length, _area, _volume)[r.shape[0] - 1](y, r)
+    volume = (_length, _area, _volume, _slabs)[min(r.shape[0], 4) - 1](y, r)
     return jnp.where(known, volume, jnp.nan)
 
 
@@ -90,6 +89,24 @@ def _volume(y, r):
 
     areas = jax.vmap(slice_area)(jnp.arange(y.shape[0]))
     return _dot(_widths(y[:, 2], r[2]), areas)
+
+
+def _slabs(y, r):
+    """Between successive values of the last objective the volume is a cylinder."""
+    useful = pareto_mask(y) & jnp.all(y < r, axis=1)
+    y = jnp.where(useful[:, None], y, r)
+    y = y[jnp.argsort(y[:, -1])]
+    place = jnp.arange(y.shape[0])
+    base = _volume if r.shape[0] == 4 else _slabs
+
+    def area(level):
+        there = (place <= level)[:, None]
+        return base(jnp.where(there, y[:, :-1], r[:-1]), r[:-1])
+
+    # One level after the other, and what a level needs is made again in the backward
+    # pass: else memory would grow with the number of operations.
+    areas = jax.lax.map(jax.checkpoint(area, prevent_cse=False), place)
+    return _dot(_widths(y[:, -1], r[-1]), areas)
 
 
 def _before(values, start):

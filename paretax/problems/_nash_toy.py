@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from paretax._checks import check_count, check_positive
 from paretax._types import Losses
-from paretax.problems._problem import Front, Problem
+from paretax.problems._problem import Front, Problem, check_theta
 
 __all__ = ["nash_toy"]
 
@@ -72,11 +72,7 @@ def nash_toy(*, scale: float = 0.1) -> Problem:
     check_positive("scale", scale)
 
     def losses(theta: Float[Array, " 2"]) -> Losses:
-        if jnp.shape(theta) != (2,):
-            raise ValueError(
-                f"theta: expected shape (2,), got {jnp.shape(theta)}; for many points, "
-                "jax.vmap(problem.losses)."
-            )
+        check_theta(theta, 2)
         x, y = theta
         above = _maximum(jnp.tanh(0.5 * y), 0.0)
         below = _maximum(jnp.tanh(-0.5 * y), 0.0)
