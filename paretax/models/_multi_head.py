@@ -1,6 +1,7 @@
-"""The networks of the MultiMNIST literature: one trunk, one linear head a task."""
+"""One trunk and one linear head a task: a perceptron, and LeNet for MultiMNIST."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -15,19 +16,21 @@ __all__ = ["LeNet", "Perceptron"]
 
 
 class Perceptron(nnx.Module):
-    """A perceptron with ReLU on flattened pictures, and one linear head a task.
+    """A perceptron with ReLU on pictures or vectors, and one linear head a task.
 
     Args:
-      input_shape: (height, width) of the pictures, in pixels.
+      input_shape: (height, width) of the pictures, in pixels, which are flattened; or
+        (features,).
       widths: of the hidden layers, at least one.
       num_tasks: heads, at least 1.
-      num_classes: of each head, at least 1.
+      num_classes: outputs of each head, at least 1.
       pool: side of the squares that are averaged first, 1 for none; it divides both
         sides of the picture.
       rngs: for the initial kernels, He normal; biases start at 0.
 
     Raises:
-      ValueError: a size below 1, or `pool` that does not divide the picture.
+      ValueError: a size below 1, `pool` that does not divide the picture, or another
+        than 1 for vectors.
 
     Example:
       >>> import jax.numpy as jnp
@@ -42,7 +45,7 @@ class Perceptron(nnx.Module):
 
     def __init__(
         self,
-        input_shape: tuple[int, int],
+        input_shape: tuple[int, ...],
         widths: Sequence[int] = (256, 64),
         *,
         num_tasks: int = 2,
@@ -51,6 +54,8 @@ class Perceptron(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_count("pool", pool)
+        if pool > 1 and len(input_shape) != 2:
+            raise ValueError(f"pool: expected 1 for vectors, got {pool}.")
         if any(side % pool for side in input_shape):
             raise ValueError(
                 f"pool: expected a divisor of the picture's sides {input_shape}, got "
@@ -59,7 +64,7 @@ class Perceptron(nnx.Module):
         if not widths:
             raise ValueError("widths: expected at least one hidden layer, got none.")
         self.pool = pool
-        sizes = [input_shape[0] * input_shape[1] // pool**2, *widths]
+        sizes = [math.prod(input_shape) // pool**2, *widths]
         self.trunk = nnx.List(
             [
                 nnx.Linear(
@@ -73,13 +78,13 @@ class Perceptron(nnx.Module):
         )
         self.heads = _heads(sizes[-1], num_tasks, num_classes, rngs)
 
-    def __call__(self, x: Float[Array, "n h w"]) -> Float[Array, "m n classes"]:
+    def __call__(self, x: Float[Array, "n ..."]) -> Float[Array, "m n classes"]:
         """Logits of every task."""
-        n, h, w = x.shape
         if self.pool > 1:
+            n, h, w = x.shape
             x = x.reshape(n, h // self.pool, self.pool, w // self.pool, self.pool)
             x = x.mean(axis=(2, 4))
-        x = x.reshape(n, -1)
+        x = x.reshape(x.shape[0], -1)
         for layer in self.trunk:
             x = jax.nn.relu(layer(x))
         return jnp.stack([head(x) for head in self.heads])
