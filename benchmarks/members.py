@@ -1,0 +1,159 @@
+"""What does a step of 64 members in one program cost beside one member alone?
+
+The MultiMNIST perceptron (324-256-64, two heads) and the LeNet of the Pareto front
+literature, batch 32, own mini-batches, SGD with momentum 0.9, float32, pictures
+without a meaning. Time per member and step:
+
+* one member alone, one device on one core: the unit;
+* 64 members on one device and one core, one after another and vectorized;
+* 64 members on as many devices as cores, each running its own one after another;
+* the same loop in PyTorch by one and by two threads; the better counts.
+
+All with the transfer by a neighbor kernel, but "without transfer". Each setting has a
+process of its own, waiting while the others work; all take turns in each round, and
+every ratio is the median over rounds of the ratio within a round.
+
+    python benchmarks/members.py [--quick] [--out members.json]    (extra: bench)
+"""
+
+import argparse
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+from tables import show
+
+ALONE = "one member"
+# name: (process, members, at once, transfer)
+VARIANTS = {
+    ALONE: ("jax, one core", 1, 1, False),
+    "in one program": ("jax, one core", None, 1, True),
+    "without transfer": ("jax, one core", None, 1, False),
+    "vectorized": ("jax, one core", None, None, True),
+    "all cores": ("jax, all cores", None, 1, True),
+    "torch, 1 thread": ("torch, 1 thread", None, 1, True),
+    "torch, 2 threads": ("torch, 2 threads", None, 1, True),
+}
+
+
+def worker(kind, pipe):
+    """Builds programs by name and runs them when told; sends seconds."""
+    cores = sorted(os.sched_getaffinity(0))
+    if kind in ("jax, one core", "torch, 1 thread"):
+        os.sched_setaffinity(0, cores[:1])
+    if kind.startswith("jax"):
+        import jax
+
+        if kind == "jax, all cores":
+            jax.config.update("jax_num_cpu_devices", len(cores))
+        import programs_of_members as side
+    else:
+        import torch
+        import torch_of_members as side
+
+        torch.set_num_threads(int(kind.split()[1]))
+    programs = {}
+    while (order := pipe.recv()) is not None:
+        what, name, *rest = order
+        if what == "build":
+            programs[name] = side.build(*rest)
+            pipe.send({k: v for k, v in programs[name].items() if k != "run"})
+        elif what == "run":
+            start = time.perf_counter()
+            programs[name]["run"]()
+            pipe.send(time.perf_counter() - start)
+        else:
+            programs.clear()
+            pipe.send(None)
+
+
+class Workers:
+    """Processes that work in turn."""
+
+    def __init__(self, kinds):
+        context = multiprocessing.get_context("spawn")
+        self.pipes, self.processes = {}, []
+        for kind in kinds:
+            here, there = context.Pipe()
+            process = context.Process(target=worker, args=(kind, there), daemon=True)
+            process.start()
+            self.pipes[kind] = here
+            self.processes.append(process)
+
+    def ask(self, kind, *order):
+        self.pipes[kind].send(order)
+        return self.pipes[kind].recv()
+
+    def end(self):
+        for pipe in self.pipes.values():
+            pipe.send(None)
+        for process in self.processes:
+            process.join()
+
+
+def measure(workers, network, members, steps, rounds):
+    """Rows of one network: a member's step, and its ratio to that of one alone."""
+    built, counts = {}, {}
+    for name, (kind, k, at_once, transfer) in VARIANTS.items():
+        k = k or members
+        spec = {"network": network, "members": k, "at_once": at_once,
+                "transfer": transfer, "steps": steps * members // k}  # fmt: skip
+        built[name] = workers.ask(kind, "build", name, spec)
+        counts[name] = k * spec["steps"]
+    spent = {name: [] for name in VARIANTS}
+    for turn in range(rounds + 1):
+        for name, (kind, *_) in VARIANTS.items():
+            seconds = workers.ask(kind, "run", name)
+            if turn:  # the first round warms up
+                spent[name].append(seconds / counts[name])
+    for kind in workers.pipes:
+        workers.ask(kind, "forget", "")
+    spent = {name: np.asarray(values) for name, values in spent.items()}
+    torch = [spent[name] for name in VARIANTS if name.startswith("torch")]
+    best = min(torch, key=np.median)
+    return [
+        {
+            "network": network,
+            "members": VARIANTS[name][1] or members,
+            "setting": name,
+            "us a member-step": 1e6 * float(np.median(values)),
+            "to one member": float(np.median(values / spent[ALONE])),
+            "torch's best to it": float(np.median(best / values)),
+            "compile s": built[name]["compile_s"] or None,
+            "temporaries MiB": built[name]["temp_MiB"] or None,
+        }
+        for name, values in spent.items()
+    ]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="8 members, 3 rounds")
+    parser.add_argument("--out", type=Path, default=Path("members.json"))
+    args = parser.parse_args()
+    cores = len(os.sched_getaffinity(0))
+    versions = {
+        "machine": f"{platform.machine()}, {cores} cores, cpu",
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("jax", "torch")},
+    }
+    members, rounds = (8, 3) if args.quick else (64, 9)
+    workers = Workers(dict.fromkeys(kind for kind, *_ in VARIANTS.values()))
+    rows = []
+    for network, steps in (("perceptron", 20), ("lenet", 2)):
+        steps = max(1, steps // 4) if args.quick else steps
+        rows += measure(workers, network, members, steps, rounds)
+        results = {"versions": versions, "rounds": rounds, "rows": rows}
+        args.out.write_text(json.dumps(results, indent=2))
+    workers.end()
+    title = ", ".join(f"{key} {value}" for key, value in versions.items())
+    show(f"Members of an ensemble: {title}", rows, width=150)
+
+
+if __name__ == "__main__":
+    main()

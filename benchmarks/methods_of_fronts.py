@@ -1,0 +1,243 @@
+"""The methods of fronts.py: k models of a task in one program, each by its own rule.
+
+Every method is a `Method`; all take the same mini-batches of their own for every
+member, SGD with momentum 0.9 (the hypernetwork Adam) and a cosine decay to 0 over their
+steps. A gradient evaluation is one backward pass of one member: a weighted sum takes
+one a step, a method on the Jacobian m.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+import paretax as px
+from paretax import ensembles, models
+
+HIDDEN = 100
+CONCENTRATION = 0.2
+
+
+class Method(NamedTuple):
+    """One way to a front.
+
+    Attributes:
+      start: key -> state.
+      step: (state, batches [k, ...], key) -> state.
+      members: state -> parameters, leaves [k, ...].
+      gradients: gradient evaluations a member and step.
+    """
+
+    start: Callable[[jax.Array], Any]
+    step: Callable[[Any, Any, jax.Array], Any]
+    members: Callable[[Any], Any]
+    gradients: int
+
+
+class Setting(NamedTuple):
+    """What a method is built for: the task, preferences [k, m], a schedule, its length.
+
+    `rate` maps a step to a learning rate; `steps` is how many there will be.
+    """
+
+    task: Any
+    preferences: jax.Array
+    rate: Callable[[jax.Array], jax.Array]
+    steps: int
+
+
+def copies(task, key, k):
+    """One initialization for all members."""
+    params = task.init(key)
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (k, *x.shape)).copy(), params)
+
+
+def own(task, key, k):
+    """Another initialization a member."""
+    rows = [task.init(one) for one in jax.random.split(key, k)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+
+
+def optimizer(setting):
+    sgd = optax.sgd(setting.rate, momentum=0.9)
+    return ensembles.per_member(sgd, len(setting.preferences))
+
+
+def scalarized(scalarization, tx):
+    """One gradient a member: of a scalarization of its losses."""
+
+    def build(setting):
+        task, grid = setting.task, setting.preferences
+        chain = tx(setting)
+
+        def gradient(own):
+            params, preference, batch = own
+            objective = scalarization(preference)
+            return jax.grad(lambda p: objective(task.losses(p, batch)))(params)
+
+        def start(key):
+            params = copies(task, key, len(grid))
+            return params, chain.init(params)
+
+        def step(state, batches, key):
+            del key
+            params, inner = state
+            grads = jax.lax.map(gradient, (params, grid, batches))
+            updates, inner = chain.update(grads, inner, params)
+            return optax.apply_updates(params, updates), inner
+
+        return Method(start, step, lambda state: state[0], 1)
+
+    return build
+
+
+def combined(method, *, initial=copies, preferences=False):
+    """m gradients a member, combined by the method."""
+
+    def build(setting):
+        task, grid = setting.task, setting.preferences
+        k, m = grid.shape
+        given = {"preferences": grid} if preferences else {}
+        chain = optax.chain(
+            ensembles.combine_members(method(setting), k, m, **given),
+            optimizer(setting),
+        )
+
+        def jacobian(own):
+            params, batch = own
+            return px.value_and_jacobian(task.losses)(params, batch)
+
+        def start(key):
+            params = initial(task, key, k)
+            return params, chain.init(params)
+
+        def step(state, batches, key):
+            del key
+            params, inner = state
+            losses, jac = jax.lax.map(jacobian, (params, batches))
+            updates, inner = chain.update(jac, inner, params, losses=losses)
+            return optax.apply_updates(params, updates), inner
+
+        return Method(start, step, lambda state: state[0], m)
+
+    return build
+
+
+def hypernetwork(weighting, gradients):
+    """A Pareto hypernetwork: k rays a step, read out at the preferences."""
+
+    def build(setting):
+        task, grid = setting.task, setting.preferences
+        k, m = grid.shape
+        template = jax.eval_shape(task.init, jax.random.key(0))
+
+        def network(seed):
+            return models.Hypernetwork(template, m, hidden=HIDDEN, rngs=nnx.Rngs(seed))
+
+        _, generate = models.as_functions(network(0))
+        direction = models.hypernetwork_direction(generate, task.losses, weighting)
+        tx = optax.adam(setting.rate)
+
+        def start(key):
+            params = models.as_functions(network(key))[0]
+            return params, tx.init(params)
+
+        def step(state, batches, key):
+            params, inner = state
+            rays = jax.random.dirichlet(key, jnp.full(m, CONCENTRATION), (k,))
+
+            def add(total, own):
+                ray, batch = own
+                first = weighting(ray).init(m)
+                _, gradient, _ = direction(params, first, ray, batch)
+                return jax.tree.map(lambda t, g: t + g / k, total, gradient), None
+
+            zero = jax.tree.map(jnp.zeros_like, params)
+            gradient, _ = jax.lax.scan(add, zero, (rays, batches))
+            updates, inner = tx.update(gradient, inner, params)
+            return optax.apply_updates(params, updates), inner
+
+        def members(state):
+            return jax.lax.map(lambda ray: generate(state[0], ray), grid)
+
+        return Method(start, step, members, gradients(m))
+
+    return build
+
+
+def neighbors(bandwidth):
+    """Rows of M ∝ exp(−|i − j|/bandwidth), the member itself included."""
+
+    def build(setting):
+        k = len(setting.preferences)
+        apart = jnp.abs(jnp.arange(k)[:, None] - jnp.arange(k))
+        kernel = jnp.exp(-apart / bandwidth)
+        return ensembles.fixed_coupling(kernel / kernel.sum(1, keepdims=True))
+
+    return build
+
+
+def transferred(coupling):
+    def build(setting):
+        return optax.chain(optimizer(setting), ensembles.transfer(coupling(setting)))
+
+    return build
+
+
+def averaged(coupling):
+    def build(setting):
+        return ensembles.adapt_then_combine(optimizer(setting), coupling(setting))
+
+    return build
+
+
+def linear_ray(ray):
+    return px.from_losses(px.scalarizations.linear(ray))
+
+
+linear = px.scalarizations.linear
+# name -> (how it is built, whether it is a rival system)
+METHODS = {
+    "mt2o: states averaged": (scalarized(linear, averaged(neighbors(1.0))), False),
+    "mt2o: parameters handed over": (
+        scalarized(linear, transferred(neighbors(1.0))),
+        False,
+    ),
+    "mt2o: distance rule": (
+        scalarized(linear, transferred(lambda _: ensembles.distance_coupling())),
+        False,
+    ),
+    "independent": (scalarized(linear, optimizer), False),
+    "independent, smooth Tchebycheff": (
+        scalarized(px.scalarizations.smooth_tchebycheff, optimizer),
+        False,
+    ),
+    "mgda, own starts": (combined(lambda _: px.mgda(), initial=own), True),
+    "pareto_mtl": (
+        combined(
+            lambda s: (
+                lambda p: ensembles.pareto_mtl(
+                    p, s.preferences, init_steps=s.steps // 50, normalize=True
+                )
+            ),
+            preferences=True,
+        ),
+        True,
+    ),
+    "epo": (combined(lambda _: ensembles.epo, preferences=True), True),
+    "pmgda": (combined(lambda _: ensembles.pmgda, preferences=True), True),
+    "hypervolume_gradient": (
+        combined(
+            lambda s: ensembles.hypervolume_gradient(jnp.asarray(s.task.reference)),
+            initial=own,
+        ),
+        True,
+    ),
+    "moo_svgd": (combined(lambda _: ensembles.moo_svgd(), initial=own), True),
+    "hypernetwork, linear": (hypernetwork(linear_ray, lambda m: 1), True),
+    "hypernetwork, epo": (hypernetwork(ensembles.epo, lambda m: m), True),
+}
+HYPERNETWORKS = ("hypernetwork, linear", "hypernetwork, epo")
