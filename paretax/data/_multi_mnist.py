@@ -1,13 +1,25 @@
 """MultiMNIST: two pictures on one canvas, one task each."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from paretax.data._sources import Pictures
+from paretax.data._contents import SPLITS, TaskSpec
+from paretax.data._sources import SOURCES, Pictures
 
-__all__ = ["CANVAS", "CONFIGS", "SPLITS", "TASKS", "compose", "pairs"]
+__all__ = [
+    "CANVAS",
+    "CONFIGS",
+    "SPECS",
+    "SPLITS",
+    "TASKS",
+    "Split",
+    "about",
+    "compose",
+    "pairs",
+]
 
 CANVAS = 36
-SPLITS = ("train", "validation", "test")
 TASKS = ("left", "right")
 # config → the sources of the upper left and of the lower right picture
 CONFIGS = {
@@ -15,8 +27,34 @@ CONFIGS = {
     "fashion": ("fashion", "fashion"),
     "fashion_and_mnist": ("fashion", "mnist"),
 }
+SPECS = tuple(
+    TaskSpec(name, "cross-entropy", "accuracy", True, outputs=10) for name in TASKS
+)
 _SEED = 20260101
 _VALIDATION_SHARE = 6
+
+
+class Split(NamedTuple):
+    """Examples in memory.
+
+    Attributes:
+      image: uint8, shape [n, 36, 36].
+      label: int32, shape [n, tasks], classes 0 to 9.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+
+
+def about(config: str) -> dict[str, str]:
+    """What there is, as text by heading."""
+    left, right = CONFIGS[config]
+    return {
+        "pictures": f"{CANVAS}×{CANVAS}, uint8; {left} at (0, 0), {right} at (8, 8)",
+        "tasks": f"{', '.join(TASKS)}: 10 classes each, cross-entropy, accuracy",
+        "splits": "50,000 train, 10,000 validation, 10,000 test; no picture in two",
+        "sources": "; ".join(SOURCES[s].title for s in dict.fromkeys((left, right))),
+    }
 
 
 def compose(

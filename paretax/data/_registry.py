@@ -1,68 +1,76 @@
 """Data sets by name: what there is, what is ready, how it is prepared and loaded."""
 
-import contextlib
 import difflib
 import importlib.util
 import os
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
+from paretax.data._contents import SPLITS, TaskSpec
+from paretax.data._families import FAMILIES
+from paretax.data._storage import (
+    quiet_progress,
+    read_arrays,
+    read_facts,
+    root,
+    write_arrays,
+)
 
-from paretax.data._multi_mnist import CANVAS, CONFIGS, SPLITS, TASKS
-from paretax.data._sources import SOURCES, find_source
-
-__all__ = [
-    "Dataset",
-    "Split",
-    "config_name",
-    "info",
-    "load",
-    "names",
-    "prepare",
-    "status",
-]
+__all__ = ["Dataset", "find", "info", "load", "names", "prepare", "status"]
 
 _EXTRA = "pip install 'paretax[data]'"
 
 
-class Split(NamedTuple):
-    """Examples in memory.
+class Dataset(NamedTuple):
+    """A data set whose splits are disjoint and the same on every machine.
 
     Attributes:
-      image: uint8, shape [n, 36, 36].
-      label: int32, shape [n, tasks], classes 0 to 9.
+      name: as `names()` has it.
+      train, validation, test: NamedTuples of arrays with one leading axis of examples,
+        `label` [n, m] among them.
+      task_names: m names.
+      source: where it comes from, and its license.
+      tasks: m specs: loss, metric, direction, unit, rule for missing labels.
+      statistics: what was learned from the training split besides: vocabularies, means
+        and scales of features.
     """
 
-    image: np.ndarray
-    label: np.ndarray
-
-
-class Dataset(NamedTuple):
-    """A data set whose splits are disjoint and the same on every machine."""
-
     name: str
-    train: Split
-    validation: Split
-    test: Split
+    train: Any
+    validation: Any
+    test: Any
     task_names: tuple[str, ...]
     source: str
+    tasks: tuple[TaskSpec, ...]
+    statistics: dict[str, Any]
 
 
-def names() -> list[str]:
-    """The names that `load` knows.
+def names(manual_dir: str | os.PathLike | None = None) -> list[str]:
+    """The names that `load` knows; sets of Mulan are those in MULAN_DIR.
 
     Example:
       >>> from paretax import data
-      >>> data.names()
+      >>> data.names()[:3]
       ['multi_mnist/mnist', 'multi_mnist/fashion', 'multi_mnist/fashion_and_mnist']
+      >>> sorted({name.split("/")[0] for name in data.names()})
+      ['census_income', 'mulan', 'multi_mnist', 'qm9', 'solar_flare', 'yeast']
     """
-    return [f"multi_mnist/{config}" for config in CONFIGS]
+    return [
+        f"{name}/{config}" if config else name
+        for name, family in FAMILIES.items()
+        for config in family.configs(manual_dir)
+    ]
 
 
-def status(name: str, data_dir: str | os.PathLike | None = None) -> str:
-    """ "ready", "can be prepared", or "missing: " and the command that brings it.
+def status(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+) -> str:
+    """ "ready", "can be prepared", or what brings the source.
+
+    That is "missing: " and a command, or "manual: " and what to put where.
 
     Raises:
       ValueError: an unknown name; the nearest known one is named.
@@ -73,15 +81,12 @@ def status(name: str, data_dir: str | os.PathLike | None = None) -> str:
       Traceback (most recent call last):
       ValueError: ... Did you mean 'multi_mnist/fashion'? ...
     """
-    config = config_name(name)
-    if _version_dir(config, data_dir).is_dir():
+    family, config = find(name, manual_dir=manual_dir)
+    if _version_dir(family, config, data_dir, manual_dir).is_dir():
         return "ready"
     if importlib.util.find_spec("tensorflow_datasets") is None:
         return f"missing: {_EXTRA}"
-    for source in dict.fromkeys(CONFIGS[config]):
-        if find_source(source) is None:
-            return f"missing: {SOURCES[source].command}"
-    return "can be prepared"
+    return FAMILIES[family].missing(config, manual_dir) or "can be prepared"
 
 
 def info(name: str, data_dir: str | os.PathLike | None = None) -> dict[str, str]:
@@ -95,15 +100,11 @@ def info(name: str, data_dir: str | os.PathLike | None = None) -> dict[str, str]
       >>> data.info("multi_mnist")["tasks"]
       'left, right: 10 classes each, cross-entropy, accuracy'
     """
-    config = config_name(name)
-    left, right = CONFIGS[config]
+    family, config = find(name)
     return {
-        "name": f"multi_mnist/{config}",
-        "pictures": f"{CANVAS}×{CANVAS}, uint8; {left} at (0, 0), {right} at (8, 8)",
-        "tasks": f"{', '.join(TASKS)}: 10 classes each, cross-entropy, accuracy",
-        "splits": "50,000 train, 10,000 validation, 10,000 test; no picture in two",
-        "sources": "; ".join(SOURCES[s].title for s in dict.fromkeys((left, right))),
-        "folder": str(_version_dir(config, data_dir)),
+        "name": f"{family}/{config}" if config else family,
+        **FAMILIES[family].about(config),
+        "folder": str(_version_dir(family, config, data_dir, None)),
         "status": status(name, data_dir),
     }
 
@@ -120,26 +121,29 @@ def prepare(
     nothing that `load` would read.
 
     Args:
-      name: one of `names()`; "multi_mnist" is "multi_mnist/mnist".
+      name: one of `names()`; a name without its configuration means the first one.
       data_dir: the root of all data sets; by default $PARETAX_DATA or
         ~/.cache/paretax/data.
-      manual_dir: a folder with IDX files of one's own in `mnist/` or `fashion/`.
+      manual_dir: a folder with sources of one's own: for multi_mnist IDX files in
+        `mnist/` or `fashion/`, for mulan its sets, else the files of the package.
 
     Returns:
       The folder of the data set.
 
     Raises:
-      ValueError: an unknown name, or a source that is damaged.
+      ValueError: an unknown name, or a source that is damaged, or not of the form that
+        the data set's definition asks for.
       ImportError: the extra `data` is not installed.
       FileNotFoundError: a source is missing; the message holds the command.
 
-    Cost: 10 to 20 seconds and 100 MB of disk for 70,000 examples.
+    Cost: 10 to 20 seconds and 100 MB of disk for the 70,000 examples of multi_mnist; a
+    second for yeast and solar_flare; about a minute for census_income and qm9.
     """
-    config = config_name(name)
-    folder = _version_dir(config, data_dir)
+    family, config = find(name, manual_dir=manual_dir)
+    folder = _version_dir(family, config, data_dir, manual_dir)
     if not folder.is_dir():
-        builder = _builder(config, data_dir, manual_dir)
-        with warnings.catch_warnings(), _quiet_progress():
+        builder = _builder(family, folder, data_dir, manual_dir)
+        with warnings.catch_warnings(), quiet_progress():
             warnings.simplefilter("ignore")  # third-party writers' deprecations
             builder.download_and_prepare()
     return folder
@@ -154,13 +158,13 @@ def load(
     """A data set as arrays in memory, prepared first where it has to be.
 
     Args:
-      name: one of `names()`; "multi_mnist" is "multi_mnist/mnist".
+      name: one of `names()`; a name without its configuration means the first one.
       data_dir: the root of all data sets; by default $PARETAX_DATA or
         ~/.cache/paretax/data.
-      manual_dir: a folder with IDX files of one's own in `mnist/` or `fashion/`.
+      manual_dir: a folder with sources of one's own, as in `prepare`.
 
     Returns:
-      A `Dataset`. Pictures are memory-mapped read-only from a copy that is made beside
+      A `Dataset`. Arrays are memory-mapped read-only from a copy that is made beside
       the records on first use.
 
     Raises:
@@ -174,83 +178,70 @@ def load(
 
     Cost: a few seconds at first use, milliseconds afterwards.
     """
-    config = config_name(name)
+    family, config = find(name, manual_dir=manual_dir)
     folder = prepare(name, data_dir=data_dir, manual_dir=manual_dir)
+    kind = FAMILIES[family].split
     splits = {}
     for split in SPLITS:
         try:
-            splits[split] = _read_arrays(folder, split)
+            splits[split] = read_arrays(folder, split, kind)
         except (OSError, ValueError, EOFError):  # absent or damaged: records have it
-            _write_arrays(folder, split, _builder(config, data_dir, manual_dir))
-            splits[split] = _read_arrays(folder, split)
-    source = "; ".join(SOURCES[s].title for s in dict.fromkeys(CONFIGS[config]))
-    return Dataset(f"multi_mnist/{config}", **splits, task_names=TASKS, source=source)
+            write_arrays(folder, split, kind)
+            splits[split] = read_arrays(folder, split, kind)
+    tasks, statistics = read_facts(folder)
+    tasks = tasks or FAMILIES[family].tasks
+    return Dataset(
+        f"{family}/{config}" if config else family,
+        **splits,
+        task_names=tuple(spec.name for spec in tasks),
+        source=FAMILIES[family].about(config)["sources"],
+        tasks=tasks,
+        statistics=statistics,
+    )
 
 
-def config_name(name: str) -> str:
-    """The configuration behind a name; an unknown name is answered with the nearest."""
-    known = names()
-    full = "multi_mnist/mnist" if name == "multi_mnist" else name
+def find(
+    name: str, within: str = "", *, manual_dir: str | os.PathLike | None = None
+) -> tuple[str, str]:
+    """The family and the configuration behind a name.
+
+    Args:
+      name: one of `names()`, or of a family.
+      within: the only family that will do, or "" for any.
+      manual_dir: where else sets of Mulan may lie.
+
+    Raises:
+      ValueError: an unknown name; the nearest known one is named.
+    """
+    known = [n for n in names(manual_dir) if within in ("", n.split("/")[0])]
+    short = {n.split("/")[0]: n for n in reversed(known)}
+    full = short.get(name, name)
     if full in known:
-        return full.split("/")[1]
-    near = difflib.get_close_matches(str(name), [*known, "multi_mnist"], 1, 0.0)[0]
+        family, _, config = full.partition("/")
+        return family, config
+    near = difflib.get_close_matches(str(name), [*known, *short], 1, 0.0)[0]
     raise ValueError(
         f"name: unknown data set {name!r}. Did you mean {near!r}? Known: "
         f"{', '.join(known)}."
     )
 
 
-def _root(data_dir) -> Path:
-    default = os.environ.get("PARETAX_DATA") or "~/.cache/paretax/data"
-    return Path(data_dir or default).expanduser()
+def _version_dir(family, config, data_dir, manual_dir) -> Path:
+    folder = FAMILIES[family].folder(config, manual_dir)
+    return root(data_dir) / family / folder / "1.0.0"
 
 
-def _version_dir(config, data_dir) -> Path:
-    return _root(data_dir) / "multi_mnist" / config / "1.0.0"
-
-
-def _builder(config, data_dir, manual_dir):
+def _builder(family, folder, data_dir, manual_dir) -> Any:
     try:
-        from paretax.data._builder import MultiMnist
+        from paretax.data import _builder
     except ImportError as error:
         raise ImportError(
             f"preparing data needs tensorflow-datasets: {_EXTRA} ({error})"
         ) from error
-    return MultiMnist(
-        config=config,
-        data_dir=str(_root(data_dir)),
+    config = folder.parent.name
+    return getattr(_builder, FAMILIES[family].builder)(
+        **({"config": config} if config != family else {}),
+        data_dir=str(root(data_dir)),
         file_format="array_record",
         manual_dir=manual_dir,
     )
-
-
-@contextlib.contextmanager
-def _quiet_progress():
-    """Without the writer's own bars, which break up any other display."""
-    import tensorflow_datasets as tfds
-
-    tfds.disable_progress_bar()
-    try:
-        yield
-    finally:
-        tfds.enable_progress_bar()
-
-
-def _array_file(folder: Path, split: str, field: str) -> Path:
-    return folder / f"{split}-{field}.npy"
-
-
-def _read_arrays(folder: Path, split: str) -> Split:
-    files = (_array_file(folder, split, field) for field in Split._fields)
-    return Split(*(np.load(file, mmap_mode="r") for file in files))
-
-
-def _write_arrays(folder: Path, split: str, builder) -> None:
-    """The records of a split as .npy files, each under its name only when whole."""
-    source = builder.as_data_source(split=split)
-    rows = source.__getitems__(range(len(source)))
-    for field in Split._fields:
-        array = np.stack([row[field] for row in rows])
-        part = folder / f".{split}-{field}.{os.getpid()}.npy"
-        np.save(part, array)
-        os.replace(part, _array_file(folder, split, field))

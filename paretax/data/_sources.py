@@ -15,11 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from paretax.data._files import MissingSourceError
+
 __all__ = ["SOURCES", "MissingSourceError", "Pictures", "find_source", "read_source"]
-
-
-class MissingSourceError(FileNotFoundError):
-    """The pictures are nowhere on this machine; the message says what brings them."""
 
 
 class Pictures(NamedTuple):

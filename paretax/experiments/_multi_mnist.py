@@ -7,7 +7,8 @@ import numpy as np
 import optax
 from flax import nnx
 
-from paretax import data, models
+from paretax import models
+from paretax.experiments._tabular import load_of
 from paretax.experiments._task import Task
 
 __all__ = ["multi_mnist"]
@@ -28,7 +29,7 @@ def multi_mnist(
     literature.
 
     Args:
-      name: a data set of `paretax.data.names()`.
+      name: "multi_mnist", or one of its configurations in `paretax.data.names()`.
       examples: use the first so many of each split; None for all.
       data_dir: where data sets lie, as in `paretax.data.load`.
 
@@ -45,7 +46,7 @@ def multi_mnist(
 
     Cost: 250 MB of memory for the pictures.
     """
-    loaded = data.load(name, data_dir=data_dir)
+    loaded = load_of("multi_mnist", name, data_dir)
 
     def network(seed):
         return models.Perceptron((18, 18), (256, 64), rngs=nnx.Rngs(seed))
