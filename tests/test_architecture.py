@@ -31,8 +31,17 @@ BELOW = {
     "problems": {"_types", "_checks"},
     "data": {"_types", "_checks"},
     "viz": CORE | {"metrics", "problems", "data"},
-    "models": CORE | {"_jacobian", "_combine"},
-    "ensembles": CORE | {"_jacobian", "_combine", "metrics", "scalarizations"},
+    "models": CORE | {"_jacobian", "_weighting", "_combine", "_direction"},
+    "ensembles": CORE
+    | {
+        "_jacobian",
+        "_weighting",
+        "_combine",
+        "metrics",
+        "scalarizations",
+        "solvers",
+        "weightings",
+    },
 }
 ABOVE = CORE | set(BELOW) | {"weightings", ""}
 BELOW["experiments"] = ABOVE

@@ -41,7 +41,14 @@ def test_help_teaches_and_version_tells():
         assert word in told.stdout
     assert paretax("--version").stdout.startswith("paretax 0.")
     front = paretax("front", "--help").stdout
-    for flag in ("--members", "--coupling", "--resume", "--overwrite", "--quick"):
+    for flag in (
+        "--members",
+        "--coupling",
+        "--resume",
+        "--overwrite",
+        "--quick",
+        "--devices",
+    ):
         assert flag in front
 
 
@@ -61,6 +68,7 @@ def test_doctor_and_data_say_what_is_here():
         (("front", "no_such_module:task"), "No module named 'no_such_module'"),
         (("front", "two_lines:task", "--members", "1"), "members: expected at least 2"),
         (("front", "two_lines:task", "--resume"), "say --out"),
+        (("front", "two_lines:task", "--devices", "3"), "a divisor of the 8 members"),
         (("data", "prepare", "mnist"), "unknown data set 'mnist'"),
     ],
 )

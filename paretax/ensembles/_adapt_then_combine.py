@@ -59,8 +59,8 @@ def adapt_then_combine(
     Returns:
       An optax transformation on leaves [k, ...] that takes gradients and needs
       `params`; what it returns makes `optax.apply_updates` step and average. With
-      `no_coupling` it is the optimizer, bit for bit. A member with a number that is not finite
-      gives nothing to others and takes nothing.
+      `no_coupling` it is the optimizer, bit for bit. A member with a number that is not
+      finite gives nothing to others and takes nothing.
 
     Raises:
       ValueError: `params` missing, or leaves without a common leading axis.

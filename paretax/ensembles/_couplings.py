@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from paretax._checks import check_positive, is_concrete
 from paretax.ensembles._preferences import check_preferences
+from paretax.ensembles._slices import over_slices
 
 __all__ = [
     "Coupling",
@@ -231,7 +232,7 @@ def _distances(params):
         rows = leaf.reshape(k, -1).astype(jnp.promote_types(leaf.dtype, jnp.float32))
         part = jax.lax.map(lambda row, rows=rows: jnp.sum((rows - row) ** 2, 1), rows)
         square = square + part
-    return jnp.sqrt(square)
+    return jnp.sqrt(over_slices(square))
 
 
 def _neighbors(grid, bandwidth):

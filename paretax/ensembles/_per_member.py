@@ -6,12 +6,17 @@ import optax
 
 from paretax._checks import check_count
 from paretax._combine import split_keys
+from paretax.ensembles._each_member import Placement, each_member
 
 __all__ = ["check_members", "per_member"]
 
 
 def per_member(
-    tx: optax.GradientTransformation, num_members: int
+    tx: optax.GradientTransformation,
+    num_members: int,
+    *,
+    batch_size: int | None = None,
+    placement: Placement | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """An optax transformation applied to each member, with a state of its own.
 
@@ -19,6 +24,8 @@ def per_member(
       tx: any transformation on the parameters of one member: an optimizer, or a chain
         that begins with `paretax.combine`.
       num_members: k ≥ 1, the length of the leading axis of every leaf.
+      batch_size: members that run at once, as in `each_member`; None for all.
+      placement: members are split over devices, as `place` has it.
 
     Returns:
       An optax transformation on leaves [k, ...]. Every typed key in the state is split,
@@ -26,7 +33,8 @@ def per_member(
       their leading axis of k taken off.
 
     Raises:
-      ValueError: `num_members` below 1; a leaf or keyword argument without that axis.
+      ValueError: `num_members` or `batch_size` below 1; a leaf or keyword argument
+        without that axis; members that the devices cannot share evenly.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -37,10 +45,15 @@ def per_member(
       >>> updates.tolist()
       [[1.0], [0.5]]
 
-    Cost: k times that of `tx`, vectorized.
+    Cost: k times that of `tx`, vectorized, or in groups.
     """
     k = check_count("num_members", num_members)
     tx = optax.with_extra_args_support(tx)
+
+    def one(row, row_state, row_params, row_args):
+        return tx.update(row, row_state, row_params, **row_args)
+
+    run = each_member(one, batch_size=batch_size, placement=placement)
 
     def init(params):
         check_members("params", params, k)
@@ -51,10 +64,7 @@ def per_member(
         check_members("params", params, k)
         check_members("extra_args", extra_args, k)
 
-        def one(row, row_state, row_params, row_args):
-            return tx.update(row, row_state, row_params, **row_args)
-
-        return jax.vmap(one)(updates, state, params, extra_args)
+        return run(updates, state, params, extra_args)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -1,8 +1,17 @@
 """Recipes on real data: a task and a configuration in, a run folder out."""
 
 from paretax.experiments._config import FrontConfig
+from paretax.experiments._devices import share
 from paretax.experiments._front import Front, front
 from paretax.experiments._multi_mnist import multi_mnist
+from paretax.experiments._tables import (
+    by_name,
+    census_income,
+    mulan,
+    qm9,
+    solar_flare,
+    yeast,
+)
 from paretax.experiments._task import Task, check_task
 from paretax.experiments._train import NonFiniteLossError
 
@@ -11,7 +20,14 @@ __all__ = [
     "FrontConfig",
     "NonFiniteLossError",
     "Task",
+    "by_name",
+    "census_income",
     "check_task",
     "front",
+    "mulan",
     "multi_mnist",
+    "qm9",
+    "share",
+    "solar_flare",
+    "yeast",
 ]

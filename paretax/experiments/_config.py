@@ -38,6 +38,9 @@ class FrontConfig:
     """Passes over the training data, each member in its own order."""
     batch_size: int = 64
     """Examples a member sees a step."""
+    members_at_once: int = 1
+    """Members whose gradients a device computes at once: 1 is fastest on a CPU; on an
+    accelerator as many as fit."""
     optimizer: Literal["sgd", "adam"] = "sgd"
     """SGD with momentum 0.9, or Adam; either with cosine decay to 0."""
     learning_rate: float = 0.1
@@ -57,7 +60,7 @@ class FrontConfig:
 
     def __post_init__(self):
         check_count("members", self.members, 2)
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "members_at_once"):
             check_count(name, getattr(self, name))
         check_positive("learning_rate", self.learning_rate)
         strength, margin = self.coupling_strength, self.margin
@@ -90,7 +93,10 @@ def scalarization(config: FrontConfig):
 
 
 def optimizer(
-    config: FrontConfig, num_steps: int, grid
+    config: FrontConfig,
+    num_steps: int,
+    grid,
+    where: ensembles.Placement | None = None,
 ) -> optax.GradientTransformation:
     """Each member's optimizer, then the transfer among members."""
     rate = optax.cosine_decay_schedule(config.learning_rate, num_steps)
@@ -99,8 +105,8 @@ def optimizer(
     else:
         own = optax.adam(rate)
     return optax.chain(
-        ensembles.per_member(own, config.members),
-        ensembles.transfer(_coupling(config, num_steps, grid)),
+        ensembles.per_member(own, config.members, placement=where),
+        ensembles.transfer(_coupling(config, num_steps, grid), placement=where),
     )
 
 

@@ -1,5 +1,6 @@
 """A front of models in one run: train, checkpoint, resume, report."""
 
+import functools
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, PyTree
 from paretax import metrics
 from paretax.experiments import _checkpoint
 from paretax.experiments._config import FrontConfig, preferences
+from paretax.experiments._devices import is_first_host, on_first_host, placement
 from paretax.experiments._folder import open_folder
 from paretax.experiments._progress import progress_bar
 from paretax.experiments._report import write_report
@@ -64,12 +66,15 @@ def front(
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = False,
+    devices: int | None = None,
 ) -> Front:
     """Train k members, one preference each, as one compiled program.
 
     Each step every member takes the gradient of its scalarized losses on a mini-batch
     of its own, steps its own optimizer, and takes a share of its neighbors' parameters
-    (`ensembles.transfer`).
+    (`ensembles.transfer`). Members are split over as many of `jax.devices()` as share
+    them evenly; on many hosts (`jax.distributed.initialize()`, the same call on each,
+    `out` on a disk that all see) over all devices of all hosts.
 
     Args:
       task: losses, parameters and data.
@@ -77,15 +82,20 @@ def front(
       out: the run folder: config.json, checkpoints/, front.json and, with the extra
         `viz`, front.png. None keeps everything in memory.
       resume: go on with the run in `out` from its newest checkpoint. The result is that
-        of the uninterrupted run, bit for bit on one machine, times excepted.
+        of the uninterrupted run, bit for bit on one machine, times excepted; with other
+        devices or hosts too, but to rounding where the coupling reads distances.
       overwrite: replace the run that is in `out`.
       progress: show a bar with losses and hypervolume.
+      devices: at most so many of `jax.devices()`; None for as many as share the members
+        evenly. On a CPU there is one unless JAX was told otherwise before it started
+        (`paretax front` does).
 
     Returns:
       A `Front`.
 
     Raises:
-      ValueError: a fault of the task, named; a run in `out` of another configuration.
+      ValueError: a fault of the task, named; a run in `out` of another configuration;
+        devices of many hosts that do not share the members evenly.
       FileExistsError: `out` exists and is neither to be resumed nor overwritten.
       NonFiniteLossError: a member's loss is NaN or infinite; names the member.
 
@@ -112,9 +122,10 @@ def front(
         raise ValueError("out: expected the folder of the run to resume, got None.")
     folder = None if out is None else Path(out)
     started = time.time()
-    run, state = _prepare(task, config, preferences(config, m))
+    run, state = _prepare(task, config, preferences(config, m), devices)
     if folder is not None:
-        open_folder(
+        opened = functools.partial(
+            open_folder,
             folder,
             task.name,
             config,
@@ -122,6 +133,7 @@ def front(
             resume=resume,
             overwrite=overwrite,
         )
+        on_first_host(opened)
     if folder is None:
         state, curves = _train(run, state, _no_curves(), None, progress, started)
     else:
@@ -131,12 +143,13 @@ def front(
             state, curves = _train(run, state, curves, kept, progress, started)
     report = _report(run, state, curves)
     if folder is not None:
-        write_report(folder, report)
+        on_first_host(lambda: write_report(folder, report))
     return Front(run.grid, state.params, report, folder)
 
 
-def _prepare(task, config, grid):
-    data = {split: jax.tree.map(jnp.asarray, getattr(task, split)) for split in _SPLITS}
+def _prepare(task, config, grid, devices):
+    where = placement(config.members, devices)
+    data = {split: where.everywhere(getattr(task, split)) for split in _SPLITS}
     examples = {split: len(jax.tree.leaves(rows)[0]) for split, rows in data.items()}
     steps = examples["train"] // min(config.batch_size, examples["train"])
     num_steps = steps * config.epochs
@@ -145,10 +158,10 @@ def _prepare(task, config, grid):
         config,
         grid,
         data,
-        trainer(task, config, grid, examples["train"], num_steps),
-        {split: evaluator(task, count) for split, count in examples.items()},
+        trainer(task, config, grid, examples["train"], num_steps, where),
+        {split: evaluator(task, count, where) for split, count in examples.items()},
     )
-    return run, initial_state(task, config, grid, num_steps)
+    return run, initial_state(task, config, grid, num_steps, where)
 
 
 def _no_curves():
@@ -160,6 +173,7 @@ def _train(run, state: TrainState, curves, kept, progress, started):
     epochs = run.config.epochs
     done = int(state.epoch)
     before = curves["seconds"]
+    progress = progress and is_first_host()
     with progress_bar(run.task.task_names, epochs, done, progress) as show:
         for epoch in range(done + 1, epochs + 1):
             state, losses = run.epoch(state, run.data["train"])
@@ -175,11 +189,12 @@ def _train(run, state: TrainState, curves, kept, progress, started):
 
 
 def _hypervolume(run, state, split):
-    losses = run.evaluate[split](state.params, run.data[split]).loss
-    check_finite(np.asarray(losses), run.grid, int(state.epoch))
+    losses = np.asarray(run.evaluate[split](state.params, run.data[split]).loss)
+    check_finite(losses, run.grid, int(state.epoch))
     if len(run.task.reference) > 3:
         return None
-    return float(metrics.hypervolume(losses, jnp.asarray(run.task.reference)))
+    reference = jnp.asarray(run.task.reference)
+    return float(metrics.hypervolume(jnp.asarray(losses), reference))
 
 
 def _report(run, state, curves):
@@ -189,6 +204,7 @@ def _report(run, state, curves):
     ]
     for split in _SPLITS:
         scores = run.evaluate[split](state.params, run.data[split])
+        scores = jax.tree.map(np.asarray, scores)
         for i, member in enumerate(members):
             member[split] = {
                 "loss": _named(run.task, scores.loss[i]),

@@ -6,8 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, PyTree
 
+from paretax.ensembles import Placement, each_member
 from paretax.experiments._config import FrontConfig, optimizer, scalarization
 from paretax.experiments._task import Task
 
@@ -43,51 +46,53 @@ class Scores(NamedTuple):
     accuracy: Float[Array, "k m"] | None
 
 
-def initial_state(task: Task, config: FrontConfig, grid, num_steps: int) -> TrainState:
-    """One initialization, copied to every member."""
+def initial_state(
+    task: Task, config: FrontConfig, grid, num_steps: int, where: Placement
+) -> TrainState:
+    """One initialization, copied to every member, each on its device."""
     params = task.init(jax.random.key(config.seed))
     members = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (config.members, *leaf.shape)).copy(),
         params,
     )
     state = optimizer(config, num_steps, grid).init(members)
-    return TrainState(members, state, jnp.zeros((), jnp.int32))
+    return where.put(TrainState(members, state, jnp.zeros((), jnp.int32)))
 
 
 def trainer(
-    task: Task, config: FrontConfig, grid, examples: int, num_steps: int
+    task: Task,
+    config: FrontConfig,
+    grid,
+    examples: int,
+    num_steps: int,
+    where: Placement,
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, Float[Array, "k m"]]]:
     """`epoch(state, train) -> (state, mean losses [k, m])`, compiled, state donated.
 
     Each member sees every example once an epoch, in an order that depends on the seed,
     the epoch and the member only; the examples that do not fill a batch are left out.
+    Members are split over devices, and the losses are whole on each.
     """
     batch_size = min(config.batch_size, examples)
     steps = examples // batch_size
-    tx = optimizer(config, num_steps, grid)
-    make = scalarization(config)
-
-    def gradient(params, preference, batch):
-        def objective(p):
-            losses = task.losses(p, batch)
-            return make(preference)(losses), losses
-
-        return jax.grad(objective, has_aux=True)(params)
+    tx = optimizer(config, num_steps, grid, where)
+    members = each_member(
+        _gradient(task, config),
+        (0, 0, 0, None),
+        batch_size=config.members_at_once,
+        placement=where,
+    )
 
     def epoch(state, train):
         key = jax.random.fold_in(jax.random.key(config.seed), state.epoch + 2)
         keys = jax.random.split(key, config.members)
-        orders = jax.vmap(lambda k: _order(k, examples, batch_size))(keys)
+        orders = each_member(
+            lambda k: _order(k, examples, batch_size), placement=where
+        )(keys)
 
         def step(carry, rows):
             params, opt_state, total = carry
-
-            def member(args):
-                own, preference, row = args
-                batch = jax.tree.map(lambda leaf: leaf[row], train)
-                return gradient(own, preference, batch)
-
-            gradients, losses = jax.lax.map(member, (params, grid, rows))
+            gradients, losses = members(params, grid, rows, train)
             updates, opt_state = tx.update(gradients, opt_state, params)
             params = optax.apply_updates(params, updates)
             return (params, opt_state, total + losses), None
@@ -97,9 +102,26 @@ def trainer(
         (params, opt_state, total), _ = jax.lax.scan(
             step, start, jnp.swapaxes(orders, 0, 1)
         )
-        return TrainState(params, opt_state, state.epoch + 1), total / steps
+        state = TrainState(params, opt_state, state.epoch + 1)
+        return _stays(state, where), _whole(total / steps, where)
 
     return jax.jit(epoch, donate_argnums=0)
+
+
+def _gradient(task, config):
+    """A member's gradient and losses on some rows of the data."""
+    make = scalarization(config)
+
+    def gradient(params, preference, rows, train):
+        batch = jax.tree.map(lambda leaf: leaf[rows], train)
+
+        def objective(p):
+            losses = task.losses(p, batch)
+            return make(preference)(losses), losses
+
+        return jax.grad(objective, has_aux=True)(params)
+
+    return gradient
 
 
 def _order(key, examples, batch_size):
@@ -109,10 +131,21 @@ def _order(key, examples, batch_size):
     return shuffled.reshape(steps, batch_size)
 
 
-def evaluator(task: Task, examples: int) -> Callable[[PyTree, PyTree], Scores]:
+def _stays(state, where):
+    return jax.lax.with_sharding_constraint(state, where.shardings(state))
+
+
+def _whole(tree, where):
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(where.mesh, P()))
+
+
+def evaluator(
+    task: Task, examples: int, where: Placement
+) -> Callable[[PyTree, PyTree], Scores]:
     """`evaluate(params, split) -> Scores` on a split of that length, compiled.
 
-    Means over equal chunks and a last shorter one, weighted by their lengths.
+    Means over equal chunks and a last shorter one, weighted by their lengths; whole on
+    each device.
     """
     chunk = min(_CHUNK, examples)
     whole = examples // chunk * chunk
@@ -140,7 +173,8 @@ def evaluator(task: Task, examples: int) -> Callable[[PyTree, PyTree], Scores]:
         )
 
     def evaluate(params, split):
-        return jax.lax.map(lambda own: member(own, split), params)
+        members = each_member(member, (0, None), batch_size=1, placement=where)
+        return _whole(members(params, split), where)
 
     return jax.jit(evaluate)
 

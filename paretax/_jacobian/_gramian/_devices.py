@@ -18,6 +18,7 @@ __all__ = [
     "gathered",
     "scattered",
     "vary",
+    "varying",
 ]
 
 AxisName = str | tuple[str, ...] | None
@@ -37,7 +38,7 @@ def vary(value: Any, axis_name: AxisName) -> Any:
     """
     if axis_name is None:
         return value
-    here = _varying(jax.typeof(value))
+    here = varying(jax.typeof(value))
     missing = tuple(a for a in _names(axis_name) if a not in here)
     return jax.lax.pcast(value, missing, to="varying") if missing else value
 
@@ -69,7 +70,7 @@ def check_alike(params: Any, axis_name: AxisName) -> None:
         return
     names = set(_names(axis_name))
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        split = sorted(names & _varying(jax.typeof(leaf)))
+        split = sorted(names & varying(jax.typeof(leaf)))
         if split:
             raise ValueError(
                 f"params{jax.tree_util.keystr(path)}: expected the same values on all "
@@ -82,7 +83,7 @@ def check_alike(params: Any, axis_name: AxisName) -> None:
 def check_axes(losses_aval: Any, axis_name: AxisName) -> None:
     """The losses vary over the named axes only."""
     names = set() if axis_name is None else set(_names(axis_name))
-    unnamed = sorted(_varying(losses_aval) - names)
+    unnamed = sorted(varying(losses_aval) - names)
     if unnamed:
         raise ValueError(
             f"axis_name: expected the axes that the batch is split over, got "
@@ -95,6 +96,7 @@ def _names(axis_name) -> tuple[str, ...]:
     return (axis_name,) if isinstance(axis_name, str) else tuple(axis_name)
 
 
-def _varying(aval) -> frozenset[str]:
+def varying(aval: Any) -> frozenset[str]:
+    """The mapped axes that a value of this type may differ over."""
     kind = getattr(aval, "manual_axis_type", None)
     return frozenset() if kind is None else frozenset(kind.varying)

@@ -1,0 +1,153 @@
+"""The product with M, on one device or across the devices that members are split over.
+
+Across devices one all-to-all gives each device a slice of all members' parameters,
+flattened to one array; it multiplies the slice by M, and one all-to-all sends the
+result back. No device ever holds the parameters of all members. The product is taken in
+blocks whose width depends on the number of parameters only: a matrix product may sum in
+another order at another width, and the result would depend on the number of devices.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Bool, Float
+
+from paretax._jacobian import keep_rows
+from paretax.ensembles._couplings import Coupling
+from paretax.ensembles._each_member import Placement
+
+__all__ = ["isolate", "mix", "mix_across"]
+
+_BLOCKS = 256  # in all; at least 16 numbers wide each
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def isolate(
+    matrix: Float[Array, "k k"], finite: Bool[Array, " k"]
+) -> Float[Array, "k k"]:
+    """M without members that are not finite: their columns go back to the diagonal."""
+    kept = jnp.where(finite[None, :] & finite[:, None], matrix, 0.0)
+    k = matrix.shape[0]
+    off = kept * (1 - jnp.eye(k, dtype=matrix.dtype))
+    isolated = off + jnp.diag(1 - jnp.sum(off, axis=1))
+    return jnp.where(jnp.all(finite), matrix, isolated)
+
+
+def mix(update: Array, param: Array, matrix: Array, finite: Array) -> Array:
+    """(M − I) θ + u; exactly u where M is I."""
+    wide = _wide(param)
+    rows = keep_rows(param, finite).astype(wide)
+    moved = jnp.tensordot(_change(matrix, wide), rows, axes=1, precision=_HIGHEST)
+    return _add(update, moved)
+
+
+def mix_across(
+    placement: Placement,
+    coupling: Coupling,
+    updates: list[Array],
+    params: list[Array],
+    finite: Bool[Array, " k"],
+    state: Any,
+    *,
+    seen: list[Array] | None = None,
+) -> tuple[list[Array], Array, Any]:
+    """M by the coupling from slices, and `mix` of each leaf.
+
+    Args:
+      placement: where members are.
+      coupling: the rule for M, not `no_coupling`.
+      updates: leaves [k, ...].
+      params: the leaves that are mixed, of the shapes of the updates.
+      finite: which members were finite.
+      state: the rule's state.
+      seen: leaves that the rule sees; None for `params`. Others are sent besides.
+
+    Returns:
+      (updates, M, the rule's state); M and the state are the same on all devices.
+    """
+    axis = placement.axis_name
+
+    def body(updates, params, seen, finite, state):
+        sent = _all_sent(params, axis)
+        shown = sent if seen is None else _all_sent(seen, axis)
+        matrix, inner = coupling.update([part for _, _, part, _ in shown], state)
+        assert matrix is not None
+        matrix = isolate(jax.lax.stop_gradient(matrix), finite)
+        out = list(updates)
+        for wide, rows, part, width in sent:
+            kept = keep_rows(part, finite).astype(wide)
+            moved = _in_blocks(_change(matrix, wide), kept, width)
+            returned = _returned(moved, [updates[i] for i in rows], axis)
+            for i, change in zip(rows, returned, strict=True):
+                out[i] = _add(updates[i], change)
+        return out, matrix, inner
+
+    return jax.shard_map(
+        body,
+        mesh=placement.mesh,
+        in_specs=(P(axis), P(axis), P(axis), P(), P()),
+        out_specs=(P(axis), P(), P()),
+        axis_names={axis},
+    )(updates, params, seen, finite, state)
+
+
+def _change(matrix, wide):
+    return (matrix - jnp.eye(matrix.shape[0], dtype=matrix.dtype)).astype(wide)
+
+
+def _in_blocks(change, rows, width):
+    """The product [k, k] [k, n], block by block of columns."""
+    k = len(change)
+
+    def body(i, rows):
+        block = jax.lax.dynamic_slice(rows, (0, i * width), (k, width))
+        moved = jnp.dot(change, block, precision=_HIGHEST)
+        return jax.lax.dynamic_update_slice(rows, moved, (0, i * width))
+
+    return jax.lax.fori_loop(0, rows.shape[1] // width, body, rows)
+
+
+def _add(update, change):
+    return (change + update.astype(change.dtype)).astype(update.dtype)
+
+
+def _wide(leaf):
+    return jnp.promote_types(leaf.dtype, jnp.float32)
+
+
+def _all_sent(leaves, axis):
+    """(type of the product, which leaves, their slice, a block's width), each type."""
+    groups = {}
+    for i, leaf in enumerate(leaves):
+        groups.setdefault(_wide(leaf), []).append(i)
+    return [
+        (wide, rows, *_sent([leaves[i] for i in rows], axis))
+        for wide, rows in groups.items()
+    ]
+
+
+def _sent(leaves, axis):
+    """A slice [k, n] of all members, from this device's whole ones; a block's width."""
+    dtype = jnp.result_type(*leaves)
+    flat = [leaf.reshape(leaf.shape[0], -1).astype(dtype) for leaf in leaves]
+    flat = jnp.concatenate(flat, axis=1)
+    width = 16 * math.ceil(flat.shape[1] / (16 * _BLOCKS))
+    short = -flat.shape[1] % (width * jax.lax.axis_size(axis))
+    flat = jnp.pad(flat, ((0, 0), (0, short)))
+    part = jax.lax.all_to_all(flat, axis, split_axis=1, concat_axis=0, tiled=True)
+    return part, width
+
+
+def _returned(part, like, axis):
+    """The way back: leaves of this device's members from the slice."""
+    flat = jax.lax.all_to_all(part, axis, split_axis=0, concat_axis=1, tiled=True)
+    ends = [0]
+    for leaf in like:
+        ends.append(ends[-1] + math.prod(leaf.shape[1:]))
+    return [
+        flat[:, start:end].reshape(leaf.shape)
+        for leaf, start, end in zip(like, ends, ends[1:], strict=False)
+    ]
