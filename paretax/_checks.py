@@ -15,6 +15,7 @@ __all__ = [
     "check_key",
     "check_losses",
     "check_non_negative",
+    "check_points",
     "check_positive",
     "check_positive_preference",
     "check_preference",
@@ -68,6 +69,17 @@ def check_finite(name: str, value: float | Array) -> float | Array:
     if is_concrete(value) and not np.isfinite(value):
         raise ValueError(f"{name}: expected a finite number, got {value}.")
     return value
+
+
+def check_points(name: str, points: ArrayLike, least: int = 1) -> Array:
+    """At least `least` points, one a row, as an array of the default float type."""
+    values = jnp.asarray(points, dtype=float)
+    if values.ndim != 2 or values.shape[0] < least or values.shape[1] == 0:
+        raise ValueError(
+            f"{name}: expected shape [n, m] with n at least {least}, one row a point, "
+            f"got {values.shape}."
+        )
+    return values
 
 
 def check_positive(name: str, value: float | Array) -> float | Array:
