@@ -126,14 +126,20 @@ def final_state(folder, epoch):
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(HERE)}
     out = tmp_path / "run"
-    process = subprocess.Popen(
+    # A shell that starts the tests in the background has them ignore the signal.
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
         [*ENTRY, *SMALL, "--epochs", "4000", "--out", str(out)],
         cwd=HERE, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    deadline = time.time() + 120
-    while not any((out / "checkpoints").glob("[1-9]")) and time.time() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+        preexec_fn=heed,
+    ) as process:  # fmt: skip
+        deadline = time.time() + 120
+        while not any((out / "checkpoints").glob("[1-9]")) and time.time() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "--resume" in told
