@@ -115,45 +115,6 @@ def test_transfer_is_simultaneous_and_leaves_momentum_alone():
     np.testing.assert_allclose(optax.tree.get(state, "trace")[:, 0], trace, rtol=1e-6)
 
 
-def test_the_one_step_bound_p1_holds_on_random_quadratics():
-    """e_i⁺ ≤ (m_ii − αμ_i) e_i + Σ_{j≠i} m_ij ‖θ_j − t_i‖ if α ≤ 2 m_ii/(L_i + μ_i)."""
-    with jax.enable_x64(True):
-        for seed in range(50):
-            rng = np.random.default_rng(seed)
-            h, optima = quadratics(4, 6, seed)
-            eigenvalues = np.linalg.eigvalsh(h)
-            mu, top = eigenvalues[:, 0], eigenvalues[:, -1]
-            matrix = 0.3 * rng.dirichlet(np.ones(4), 4) + 0.7 * np.eye(4)
-            alpha = (2 * matrix.diagonal() / (top + mu)).min()
-            theta = rng.normal(size=(4, 6)) * 5
-            tx = optax.chain(
-                optax.sgd(alpha), ensembles.transfer(ensembles.fixed_coupling(matrix))
-            )
-            (after, _), _ = run(tx, h, optima, jnp.asarray(theta), 1)
-            error = np.linalg.norm(np.asarray(after) - optima, axis=1)
-            apart = np.linalg.norm(theta[None] - optima[:, None], axis=-1)
-            own = np.diag(apart)
-            off = matrix - np.diag(np.diag(matrix))
-            bound = (np.diag(matrix) - alpha * mu) * own + (off * apart).sum(1)
-            assert (error <= bound * (1 + 1e-5)).all()
-
-
-def test_fading_transfer_ends_at_each_members_own_optimum_and_constant_does_not():
-    """P3: a bias that vanishes with the off-diagonal part of M, and only then."""
-    h, optima = quadratics()
-    start = jnp.zeros((5, 8))
-    grid = ensembles.das_dennis(2, 4)
-
-    def error(strength):
-        rule = ensembles.neighbor_coupling(grid, strength=strength)
-        tx = optax.chain(optax.sgd(0.02), ensembles.transfer(rule))
-        (theta, _), _ = run(tx, h, optima, start, 1500)
-        return np.linalg.norm(np.asarray(theta) - optima, axis=1).max()
-
-    assert error(optax.exponential_decay(0.5, 50, 0.5)) < 1e-3
-    assert error(0.2) > 0.1
-
-
 def test_a_member_that_is_not_finite_poisons_nobody_and_is_reported():
     rule = ensembles.fixed_coupling(np.full((3, 3), 1 / 3))
     tx = ensembles.transfer(rule)
