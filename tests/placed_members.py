@@ -43,6 +43,8 @@ RULES = {
         ensembles.das_dennis(2, K - 1), strength=optax.linear_schedule(0.5, 0.0, 20)
     ),
     "distance": ensembles.distance_coupling(),
+    # Not handed over but averaged after the step, moments and all.
+    "averaged": ensembles.neighbor_coupling(ensembles.das_dennis(2, K - 1)),
 }
 
 
@@ -66,10 +68,12 @@ def loss(p, preference, x, y):
 
 def chain(rule, where, batch_size=None, shared=None):
     own = optax.adam(0.01)
-    return optax.chain(
-        ensembles.per_member(own, K, batch_size=batch_size, placement=where),
-        ensembles.transfer(rule, shared=shared, placement=where),
-    )
+    own = ensembles.per_member(own, K, batch_size=batch_size, placement=where)
+    if rule is RULES["averaged"]:
+        return optax.chain(
+            ensembles.adapt_then_combine(own, rule, shared=shared, placement=where)
+        )
+    return optax.chain(own, ensembles.transfer(rule, shared=shared, placement=where))
 
 
 def program(tx, where, batch_size, num_steps):
@@ -133,6 +137,7 @@ CASES = {
     "fixed": ["members"],
     "neighbor": ["members", "members and data"],
     "distance": ["members", "members and data"],
+    "averaged": ["members"],
 }
 
 

@@ -9,8 +9,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from paretax._shared import Shared, shared_mask
 from paretax.ensembles._couplings import Coupling
-from paretax.ensembles._mixing import isolate, mix
-from paretax.ensembles._per_member import check_members
+from paretax.ensembles._each_member import Placement
+from paretax.ensembles._mixing import (
+    all_finite,
+    chosen,
+    count_members,
+    mixed,
+    replaced,
+)
 
 __all__ = ["AdaptThenCombineState", "adapt_then_combine"]
 
@@ -39,6 +45,7 @@ def adapt_then_combine(
     coupling: Coupling,
     *,
     shared: Shared = None,
+    placement: Placement | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """θ_k ← Σ_j M_kj (θ_j + u_j), and the optimizers' moments likewise.
 
@@ -55,6 +62,8 @@ def adapt_then_combine(
       shared: which leaves are averaged, with their moments: None (all), a pytree of
         booleans, a prefix of one, or a predicate on the key path. M is computed from
         these leaves.
+      placement: members are split over devices, as `place` has it; parameters and
+        moments go together, as one array there and one back (see `transfer`).
 
     Returns:
       An optax transformation on leaves [k, ...] that takes gradients and needs
@@ -63,7 +72,8 @@ def adapt_then_combine(
       finite gives nothing to others and takes nothing.
 
     Raises:
-      ValueError: `params` missing, or leaves without a common leading axis.
+      ValueError: `params` missing, or leaves without a common leading axis; members
+        that the devices of the placement cannot share evenly.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -86,12 +96,12 @@ def adapt_then_combine(
     optimizer = optax.with_extra_args_support(optimizer)
 
     def init(params):
-        k = _members(params)
+        k = count_members(params)
         return AdaptThenCombineState(
             jnp.eye(k),
             jnp.ones(k, bool),
             jnp.zeros((), jnp.int32),
-            coupling.init(_chosen(params, shared_mask(shared, params))),
+            coupling.init(chosen(params, shared_mask(shared, params))),
             optimizer.init(params),
         )
 
@@ -101,33 +111,31 @@ def adapt_then_combine(
                 "params: adapt_then_combine averages parameters and needs them, got "
                 "None; call tx.update(gradients, state, params)."
             )
-        k = _members(params)
+        k = count_members(params)
         mask = shared_mask(shared, params)
         steps, inner = optimizer.update(updates, state.optimizer, params, **extra_args)
-        matrix, rule = coupling.update(_chosen(params, mask), state.coupling)
         moments, place = _moments(inner, params)
         stepped = optax.apply_updates(params, steps)
-        finite = _finite([stepped, *moments], k)
-        if matrix is None or k == 1:
-            matrix = jnp.eye(k)
-        else:
-            matrix = isolate(jax.lax.stop_gradient(matrix), finite)
-            steps = _averaged(steps, stepped, matrix, finite, mask)
-            averaged = [_averaged(part, part, matrix, finite, mask) for part in moments]
-            inner = place(averaged)
+        finite = all_finite([stepped, *moments], k, placement)
+        parts = [chosen(part, mask) for part in moments]
+        done, matrix, rule = mixed(
+            coupling,
+            sum(parts, chosen(steps, mask)),
+            sum(parts, chosen(stepped, mask)),
+            finite,
+            state.coupling,
+            placement,
+            seen=chosen(params, mask),
+        )
+        each = iter(done)
+        taken = [[next(each) for keep in mask if keep] for _ in range(1 + len(moments))]
+        steps = replaced(steps, mask, taken[0])
+        pairs = zip(moments, taken[1:], strict=True)
+        inner = place([replaced(part, mask, leaves) for part, leaves in pairs])
         new = AdaptThenCombineState(matrix, finite, state.steps + 1, rule, inner)
         return steps, new
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _averaged(change, value, matrix, finite, mask):
-    """(M − I) value + change on the chosen leaves: the change that averages too."""
-    leaves, tree = jax.tree.flatten(change)
-    rows = zip(leaves, jax.tree.leaves(value), mask, strict=True)
-    return jax.tree.unflatten(
-        tree, [mix(u, p, matrix, finite) if keep else u for u, p, keep in rows]
-    )
 
 
 def _moments(state, params):
@@ -153,26 +161,3 @@ def _moments(state, params):
         return jax.tree.unflatten(outer, filled)
 
     return [parts[i] for i in which], place
-
-
-def _finite(trees, k):
-    ok = jnp.ones(k, bool)
-    for leaf in jax.tree.leaves(trees):
-        ok = ok & jnp.all(jnp.isfinite(leaf.reshape(k, -1)), axis=1)
-    return ok
-
-
-def _chosen(params, mask):
-    leaves = jax.tree.leaves(params)
-    return [leaf for leaf, keep in zip(leaves, mask, strict=True) if keep]
-
-
-def _members(params) -> int:
-    leaves = jax.tree.leaves(params)
-    if not leaves or jnp.ndim(leaves[0]) == 0:
-        raise ValueError(
-            "params: expected leaves with a leading axis of members, got "
-            f"{jax.tree.structure(params)}."
-        )
-    check_members("params", params, leaves[0].shape[0])
-    return leaves[0].shape[0]

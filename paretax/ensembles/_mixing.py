@@ -12,14 +12,25 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float
 
 from paretax._jacobian import keep_rows
 from paretax.ensembles._couplings import Coupling
-from paretax.ensembles._each_member import Placement
+from paretax.ensembles._each_member import Placement, check_places
+from paretax.ensembles._per_member import check_members
 
-__all__ = ["isolate", "mix", "mix_across"]
+__all__ = [
+    "all_finite",
+    "chosen",
+    "count_members",
+    "isolate",
+    "mix",
+    "mix_across",
+    "mixed",
+    "replaced",
+]
 
 _BLOCKS = 256  # in all; at least 16 numbers wide each
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -92,6 +103,64 @@ def mix_across(
         out_specs=(P(axis), P(), P()),
         axis_names={axis},
     )(updates, params, seen, finite, state)
+
+
+def mixed(coupling, updates, params, finite, state, placement, *, seen=None):
+    """Updates that mix `params`, M and the rule's state; as they came where M = I.
+
+    The rule sees `seen`, which is `params` unless it is given.
+    """
+    shown = params if seen is None else seen
+    k = finite.shape[0]
+    if placement is not None:
+        matrix, _ = jax.eval_shape(coupling.update, shown, state)
+        if matrix is not None and k > 1:
+            return mix_across(
+                placement, coupling, updates, params, finite, state, seen=seen
+            )
+    matrix, inner = coupling.update(shown, state)
+    if matrix is None or k == 1:
+        return updates, jnp.eye(k), inner
+    matrix = isolate(jax.lax.stop_gradient(matrix), finite)
+    pairs = zip(updates, params, strict=True)
+    return [mix(u, p, matrix, finite) for u, p in pairs], matrix, inner
+
+
+def all_finite(params, k, placement):
+    """Bool [k]: members all of whose numbers are finite, whole on each device."""
+    ok = jnp.ones(k, bool)
+    for leaf in jax.tree.leaves(params):
+        ok = ok & jnp.all(jnp.isfinite(leaf.reshape(k, -1)), axis=1)
+    if placement is None:
+        return ok
+    check_places(k, placement)
+    return jax.lax.with_sharding_constraint(ok, NamedSharding(placement.mesh, P()))
+
+
+def chosen(params, mask):
+    """The leaves that the mask keeps."""
+    leaves = jax.tree.leaves(params)
+    return [leaf for leaf, keep in zip(leaves, mask, strict=True) if keep]
+
+
+def count_members(params) -> int:
+    """k, the leading axis of every leaf."""
+    leaves = jax.tree.leaves(params)
+    if not leaves or jnp.ndim(leaves[0]) == 0:
+        raise ValueError(
+            "params: expected leaves with a leading axis of members, got "
+            f"{jax.tree.structure(params)}."
+        )
+    check_members("params", params, leaves[0].shape[0])
+    return leaves[0].shape[0]
+
+
+def replaced(tree, mask, leaves):
+    """The tree with other leaves where the mask keeps them."""
+    old, treedef = jax.tree.flatten(tree)
+    new = iter(leaves)
+    kept = [next(new) if keep else leaf for leaf, keep in zip(old, mask, strict=True)]
+    return jax.tree.unflatten(treedef, kept)
 
 
 def _change(matrix, wide):

@@ -2,18 +2,20 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
 from paretax._shared import Shared, shared_mask
 from paretax.ensembles._couplings import Coupling
-from paretax.ensembles._each_member import Placement, check_places
-from paretax.ensembles._mixing import isolate, mix, mix_across
-from paretax.ensembles._per_member import check_members
+from paretax.ensembles._each_member import Placement
+from paretax.ensembles._mixing import (
+    all_finite,
+    chosen,
+    count_members,
+    mixed,
+    replaced,
+)
 
 __all__ = ["TransferState", "transfer"]
 
@@ -82,12 +84,12 @@ def transfer(
     """
 
     def init(params):
-        k = _check(params)
+        k = count_members(params)
         return TransferState(
             jnp.eye(k),
             jnp.ones(k, bool),
             jnp.zeros((), jnp.int32),
-            coupling.init(_chosen(params, shared_mask(shared, params))),
+            coupling.init(chosen(params, shared_mask(shared, params))),
         )
 
     def update(updates, state, params=None, **extra_args):
@@ -97,64 +99,18 @@ def transfer(
                 "params: transfer mixes parameters and needs them, got None; call "
                 "tx.update(updates, state, params)."
             )
-        k = _check(params)
+        k = count_members(params)
         mask = shared_mask(shared, params)
-        finite = _finite(params, k, placement)
-        mixed, matrix, inner = _mixed(
+        finite = all_finite(params, k, placement)
+        done, matrix, inner = mixed(
             coupling,
-            _chosen(updates, mask),
-            _chosen(params, mask),
+            chosen(updates, mask),
+            chosen(params, mask),
             finite,
             state.coupling,
             placement,
         )
-        leaves, treedef = jax.tree.flatten(updates)
-        done = iter(mixed)
-        leaves = [
-            next(done) if keep else u for u, keep in zip(leaves, mask, strict=True)
-        ]
         new = TransferState(matrix, finite, state.steps + 1, inner)
-        return jax.tree.unflatten(treedef, leaves), new
+        return replaced(updates, mask, done), new
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _mixed(coupling, updates, params, finite, state, placement):
-    """Updates that mix, M and the rule's state; the same updates where M = I."""
-    k = finite.shape[0]
-    if placement is not None:
-        matrix, _ = jax.eval_shape(coupling.update, params, state)
-        if matrix is not None and k > 1:
-            return mix_across(placement, coupling, updates, params, finite, state)
-    matrix, inner = coupling.update(params, state)
-    if matrix is None or k == 1:
-        return updates, jnp.eye(k), inner
-    matrix = isolate(jax.lax.stop_gradient(matrix), finite)
-    pairs = zip(updates, params, strict=True)
-    return [mix(u, p, matrix, finite) for u, p in pairs], matrix, inner
-
-
-def _finite(params, k, placement):
-    ok = jnp.ones(k, bool)
-    for leaf in jax.tree.leaves(params):
-        ok = ok & jnp.all(jnp.isfinite(leaf.reshape(k, -1)), axis=1)
-    if placement is None:
-        return ok
-    check_places(k, placement)
-    return jax.lax.with_sharding_constraint(ok, NamedSharding(placement.mesh, P()))
-
-
-def _chosen(params, mask):
-    leaves = jax.tree.leaves(params)
-    return [leaf for leaf, keep in zip(leaves, mask, strict=True) if keep]
-
-
-def _check(params) -> int:
-    leaves = jax.tree.leaves(params)
-    if not leaves or jnp.ndim(leaves[0]) == 0:
-        raise ValueError(
-            "params: expected leaves with a leading axis of members, got "
-            f"{jax.tree.structure(params)}."
-        )
-    check_members("params", params, leaves[0].shape[0])
-    return leaves[0].shape[0]
