@@ -32,6 +32,7 @@ BELOW = {
     "data": {"_types", "_checks"},
     "viz": CORE | {"metrics", "problems", "data"},
     "models": CORE | {"_jacobian", "_weighting", "_combine", "_direction"},
+    "grouping": CORE | {"_jacobian", "_weighting", "_combine", "metrics", "models"},
     "ensembles": CORE
     | {
         "_jacobian",
