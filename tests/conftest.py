@@ -7,6 +7,9 @@ import jax
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+# Run by tests in processes of their own, with several devices.
+collect_ignore = ["host.py", "placed_members.py"]
+
 # A process may hold 65,530 memory maps on Linux; each compiled program takes a few, and
 # at the limit the compiler crashes.
 _MANY_MAPS = 20_000

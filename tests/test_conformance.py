@@ -13,9 +13,12 @@ from zoo import EXAMPLE, WEIGHTINGS, ZOO, extras, transformation
 
 SIZES = (1, 2, 3, 7)
 BOTH = pytest.mark.parametrize("x64", [False, True], ids=["float32", "float64"])
-
-
 LAWS = set()
+
+
+def sizes(x64):
+    """One task has no arithmetic that float64 could tell from float32."""
+    return SIZES[1:] if x64 else SIZES
 
 
 def every(law):
@@ -98,7 +101,7 @@ def relative(x, y):
 @every("finite")
 @BOTH
 def test_directions_and_weights_are_finite_on_every_hard_case(name, x64):
-    for m in SIZES if x64 else (*SIZES, 64):  # many tasks are hard in float32 first
+    for m in sizes(x64) if x64 else (*SIZES, 64):  # many are hard in float32 first
         d, weights, _ = direction(name, gramians.stack(m)[0], x64)
         assert np.isfinite(d).all()
         assert np.isfinite(weights).all()
@@ -126,7 +129,7 @@ def test_one_task_gives_a_non_negative_multiple_of_its_gradient(name):
 @claims("simplex")
 @BOTH
 def test_weights_lie_on_the_simplex(name, x64):
-    for m in SIZES:
+    for m in sizes(x64):
         _, weights, _ = direction(name, gramians.stack(m)[0], x64)
         assert (weights >= 0).all()
         np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-10 if x64 else 1e-5)
@@ -135,7 +138,7 @@ def test_weights_lie_on_the_simplex(name, x64):
 @claims("agreement")
 @BOTH
 def test_no_task_is_harmed_where_a_common_descent_direction_exists(name, x64):
-    for m in SIZES:
+    for m in sizes(x64):
         jacs, names = gramians.stack(m, stationary=False)
         d, _, converged = direction(name, jacs, x64)
         gains = np.einsum("cmn,cn->cm", jacs, d)
@@ -165,7 +168,7 @@ def test_permuting_the_tasks_permutes_the_weights(name, x64):
 def test_the_direction_is_homogeneous_of_the_stated_degree(name, x64):
     tol = 1e-6 if x64 else 2e-2
     factor = 1e3
-    for m in SIZES:
+    for m in sizes(x64):
         jacs, _ = comparable(name, m)
         d, _, _ = direction(name, jacs, x64)
         scaled, _, _ = direction(name, factor * jacs, x64)
@@ -176,7 +179,7 @@ def test_the_direction_is_homogeneous_of_the_stated_degree(name, x64):
 @BOTH
 def test_rescaling_one_task_leaves_the_direction_as_it_was(name, x64):
     tol = 1e-7 if x64 else 2e-2
-    for m in SIZES:
+    for m in sizes(x64):
         jacs, _ = comparable(name, m)
         scales = np.logspace(-3, 3, m)[:, None]
         d, _, _ = direction(name, jacs, x64)
@@ -187,7 +190,7 @@ def test_rescaling_one_task_leaves_the_direction_as_it_was(name, x64):
 @claims("vanishing")
 @BOTH
 def test_the_direction_vanishes_at_stationary_points(name, x64):
-    for m in SIZES:
+    for m in sizes(x64):
         jacs, _ = gramians.stack(m, stationary=True)
         d, _, _ = direction(name, jacs, x64)
         scale = np.maximum(length(jacs).max(-1), 1e-30)
@@ -197,7 +200,7 @@ def test_the_direction_vanishes_at_stationary_points(name, x64):
 @claims("linear")
 @BOTH
 def test_the_direction_is_linear_in_the_gradients(name, x64):
-    for m in SIZES:
+    for m in sizes(x64):
         jacs, _ = comparable(name, m)
         order = np.random.default_rng(m).permutation(len(jacs))
         one, _, _ = direction(name, jacs, x64)

@@ -23,9 +23,21 @@ close = functools.partial(networks.close_trees, rtol=1e-6)
 
 
 # Heads are the same code for all weightings: one that reads K, and one that does not.
+# One of each kind of state and of need: the engine is the same for all weightings.
+KINDS = (
+    "uniform", "rlw", "dwa", "uncertainty", "famo", "running_points",  # no Gramian
+    "nash_mtl", "task_tensioner", "gradnorm", "pcgrad", "modo", "every", "smooth",
+)  # fmt: skip
+
+
+def test_the_kinds_cover_all_that_a_weighting_may_need():
+    needs = {ZOO[name].needs for name in WEIGHTINGS}
+    assert {ZOO[name].needs for name in KINDS} == needs
+
+
 @pytest.mark.parametrize(
     ("name", "weight_heads"),
-    [(name, False) for name in WEIGHTINGS] + [("edm", True), ("famo", True)],
+    [(name, False) for name in KINDS] + [("edm", True), ("famo", True)],
 )
 def test_directions_and_states_are_those_of_combine(name, weight_heads):
     network = networks.perceptron()

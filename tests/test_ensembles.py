@@ -93,6 +93,22 @@ def test_distance_coupling_starts_at_the_identity_even_from_a_common_start():
     np.testing.assert_array_equal(matrix, np.eye(4))
 
 
+def test_donors_are_counted_by_how_evenly_they_share():
+    matrix = np.array([[0.25] * 4, [0.5, 0.5, 0, 0], [0, 0, 1, 0], [0.7] + [0.1] * 3])
+    found = ensembles.effective_donors(np.stack([matrix, np.eye(4)]))
+    np.testing.assert_allclose(found[0], [4, 2, 1, 1 / 0.52], rtol=1e-6)
+    assert found[1].tolist() == [1] * 4
+
+
+def test_member_distances_are_those_of_flattened_parameters():
+    rng = np.random.default_rng(0)
+    params = {"a": rng.normal(size=(4, 3, 2)), "b": rng.normal(size=(4,))}
+    flat = np.concatenate([params["a"].reshape(4, -1), params["b"][:, None]], axis=1)
+    expected = np.linalg.norm(flat[:, None] - flat, axis=-1)
+    found = ensembles.member_distances(jax.tree.map(jnp.asarray, params))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_distances_are_exact_for_close_members():
     rule = ensembles.distance_coupling()
     base = 1000.0 * jax.random.normal(jax.random.key(0), (1, 50))

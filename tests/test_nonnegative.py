@@ -85,6 +85,12 @@ def test_a_nonnegative_program_without_a_solution_says_so():
     assert np.isnan(nan.value).all()
 
 
+@jax.jit
+def project_all(grams):
+    target = jnp.eye(grams.shape[-1])
+    return jax.lax.map(lambda k: solvers.project_cone(k, target), grams)
+
+
 @pytest.mark.parametrize("decades", [0, 2, 4])
 def test_the_sum_of_projections_conflicts_with_no_task(decades):
     """UPGrad's law, where a fixed regularization breaks it: task norms 1 to 1e4."""
@@ -95,8 +101,7 @@ def test_the_sum_of_projections_conflicts_with_no_task(decades):
             rows -= 0.7 * rows.mean(1, keepdims=True)
             rows *= 10 ** rng.uniform(0, decades, size=(30, m, 1))
             grams = jnp.asarray(np.einsum("cmn,ckn->cmk", rows, rows))
-            solve = functools.partial(solvers.project_cone, target=jnp.eye(m))
-            v = np.asarray(jax.jit(lambda k, f=solve: jax.lax.map(f, k))(grams).value)
+            v = np.asarray(project_all(grams).value)
             direction = np.einsum("cm,cmn->cn", v.mean(1), rows)
             lengths = np.linalg.norm(rows, axis=2)
             slopes = np.einsum("cmn,cn->cm", rows, direction) / lengths
@@ -134,6 +139,11 @@ def check_trade_offs(grams, v, c, x64):
     np.testing.assert_allclose(reach, c * length, rtol=2e-3 if not x64 else 1e-7)
 
 
+@jax.jit
+def trade_offs(grams, c):
+    return jax.vmap(lambda k: solvers.trade_off(k, c))(grams)
+
+
 @pytest.mark.parametrize("c", [0.4, 2.0])
 def test_stationary_points_have_a_trade_off_too(c):
     """It harms no task if 0 lies within the ball, else it still beats the mean."""
@@ -141,7 +151,7 @@ def test_stationary_points_have_a_trade_off_too(c):
         for m in (2, 7):
             jacs, names = gramians.stack(m, stationary=True)
             k = np.einsum("cmn,ckn->cmk", jacs, jacs)
-            out = jax.jit(jax.vmap(lambda g: solvers.trade_off(g, c)))(jnp.asarray(k))
+            out = trade_offs(jnp.asarray(k), c)
             assert np.isfinite(np.asarray(out.value)).all()
             good = np.asarray(out.converged)
             assert good.any(), names

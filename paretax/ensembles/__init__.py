@@ -12,6 +12,7 @@ from paretax.ensembles._couplings import (
     neighbor_coupling,
     no_coupling,
 )
+from paretax.ensembles._diagnostics import effective_donors, member_distances
 from paretax.ensembles._each_member import Placement, each_member
 from paretax.ensembles._epo import epo
 from paretax.ensembles._even_out import even_out
@@ -24,6 +25,7 @@ from paretax.ensembles._place import place
 from paretax.ensembles._pmgda import pmgda
 from paretax.ensembles._preferences import das_dennis, dirichlet, uniform_simplex
 from paretax.ensembles._riesz import riesz_energy
+from paretax.ensembles._slices import over_slices
 from paretax.ensembles._transfer import TransferState, transfer
 
 __all__ = [
@@ -40,13 +42,16 @@ __all__ = [
     "dirichlet",
     "distance_coupling",
     "each_member",
+    "effective_donors",
     "epo",
     "even_out",
     "fixed_coupling",
     "hypervolume_gradient",
+    "member_distances",
     "moo_svgd",
     "neighbor_coupling",
     "no_coupling",
+    "over_slices",
     "pareto_mtl",
     "per_member",
     "place",

@@ -111,29 +111,26 @@ def adapt_then_combine(
                 "params: adapt_then_combine averages parameters and needs them, got "
                 "None; call tx.update(gradients, state, params)."
             )
-        k = count_members(params)
         mask = shared_mask(shared, params)
         steps, inner = optimizer.update(updates, state.optimizer, params, **extra_args)
         moments, place = _moments(inner, params)
-        stepped = optax.apply_updates(params, steps)
-        finite = all_finite([stepped, *moments], k, placement)
-        parts = [chosen(part, mask) for part in moments]
+        changes = [steps, *moments]
+        values = [optax.apply_updates(params, steps), *moments]
+        finite = all_finite(values, count_members(params), placement)
+        masks = mask * len(values)
         done, matrix, rule = mixed(
             coupling,
-            sum(parts, chosen(steps, mask)),
-            sum(parts, chosen(stepped, mask)),
+            chosen(changes, masks),
+            chosen(values, masks),
             finite,
             state.coupling,
             placement,
             seen=chosen(params, mask),
         )
-        each = iter(done)
-        taken = [[next(each) for keep in mask if keep] for _ in range(1 + len(moments))]
-        steps = replaced(steps, mask, taken[0])
-        pairs = zip(moments, taken[1:], strict=True)
-        inner = place([replaced(part, mask, leaves) for part, leaves in pairs])
-        new = AdaptThenCombineState(matrix, finite, state.steps + 1, rule, inner)
-        return steps, new
+        steps, *moments = replaced(changes, masks, done)
+        inner = place(moments)
+        count = state.steps + 1
+        return steps, AdaptThenCombineState(matrix, finite, count, rule, inner)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from paretax._checks import check_positive, is_concrete
+from paretax.ensembles._diagnostics import member_distances
 from paretax.ensembles._preferences import check_preferences
-from paretax.ensembles._slices import over_slices
 
 __all__ = [
     "Coupling",
@@ -208,7 +208,7 @@ def distance_coupling() -> Coupling:
         return DistanceState(jnp.zeros((k, k)), jnp.zeros(k), jnp.zeros((), jnp.int32))
 
     def update(params, state):
-        now = jax.lax.stop_gradient(_distances(params))
+        now = jax.lax.stop_gradient(member_distances(params))
         known = jnp.isfinite(now)
         others = jnp.maximum(jnp.sum(known, axis=1) - 1, 1)
         mean = jnp.sum(jnp.where(known, now, 0.0), axis=1) / others
@@ -222,17 +222,6 @@ def distance_coupling() -> Coupling:
         return matrix, DistanceState(now, scale, state.step + 1)
 
     return Coupling(init, update)
-
-
-def _distances(params):
-    """Euclidean distances [k, k], from differences: exact where members are close."""
-    k = _num_members(params)
-    square = jnp.zeros((k, k))
-    for leaf in jax.tree.leaves(params):
-        rows = leaf.reshape(k, -1).astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        part = jax.lax.map(lambda row, rows=rows: jnp.sum((rows - row) ** 2, 1), rows)
-        square = square + part
-    return jnp.sqrt(over_slices(square))
 
 
 def _neighbors(grid, bandwidth):
