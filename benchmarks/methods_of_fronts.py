@@ -169,12 +169,16 @@ def hypernetwork(weighting, gradients):
 
 
 def neighbors(bandwidth):
-    """Rows of M ∝ exp(−|i − j|/bandwidth), the member itself included."""
+    """Rows of M ∝ exp(−distance of preferences/bandwidth), the member itself included.
+
+    Distances are in units of the smallest: |i − j| on an even grid for two tasks.
+    """
 
     def build(setting):
-        k = len(setting.preferences)
-        apart = jnp.abs(jnp.arange(k)[:, None] - jnp.arange(k))
-        kernel = jnp.exp(-apart / bandwidth)
+        grid = setting.preferences
+        apart = jnp.linalg.norm(grid[:, None] - grid, axis=-1)
+        least = jnp.min(jnp.where(apart > 0, apart, jnp.inf))
+        kernel = jnp.exp(-apart / least / bandwidth)
         return ensembles.fixed_coupling(kernel / kernel.sum(1, keepdims=True))
 
     return build
@@ -199,45 +203,33 @@ def linear_ray(ray):
 
 
 linear = px.scalarizations.linear
-# name -> (how it is built, whether it is a rival system)
 METHODS = {
-    "mt2o: states averaged": (scalarized(linear, averaged(neighbors(1.0))), False),
-    "mt2o: parameters handed over": (
-        scalarized(linear, transferred(neighbors(1.0))),
-        False,
+    "mt2o: states averaged": scalarized(linear, averaged(neighbors(1.0))),
+    "mt2o: parameters handed over": scalarized(linear, transferred(neighbors(1.0))),
+    "mt2o: distance rule": scalarized(
+        linear, transferred(lambda _: ensembles.distance_coupling())
     ),
-    "mt2o: distance rule": (
-        scalarized(linear, transferred(lambda _: ensembles.distance_coupling())),
-        False,
+    "independent": scalarized(linear, optimizer),
+    "independent, smooth Tchebycheff": scalarized(
+        px.scalarizations.smooth_tchebycheff, optimizer
     ),
-    "independent": (scalarized(linear, optimizer), False),
-    "independent, smooth Tchebycheff": (
-        scalarized(px.scalarizations.smooth_tchebycheff, optimizer),
-        False,
-    ),
-    "mgda, own starts": (combined(lambda _: px.mgda(), initial=own), True),
-    "pareto_mtl": (
-        combined(
-            lambda s: (
-                lambda p: ensembles.pareto_mtl(
-                    p, s.preferences, init_steps=s.steps // 50, normalize=True
-                )
-            ),
-            preferences=True,
+    "mgda, own starts": combined(lambda _: px.mgda(), initial=own),
+    "pareto_mtl": combined(
+        lambda s: (
+            lambda p: ensembles.pareto_mtl(
+                p, s.preferences, init_steps=s.steps // 50, normalize=True
+            )
         ),
-        True,
+        preferences=True,
     ),
-    "epo": (combined(lambda _: ensembles.epo, preferences=True), True),
-    "pmgda": (combined(lambda _: ensembles.pmgda, preferences=True), True),
-    "hypervolume_gradient": (
-        combined(
-            lambda s: ensembles.hypervolume_gradient(jnp.asarray(s.task.reference)),
-            initial=own,
-        ),
-        True,
+    "epo": combined(lambda _: ensembles.epo, preferences=True),
+    "pmgda": combined(lambda _: ensembles.pmgda, preferences=True),
+    "hypervolume_gradient": combined(
+        lambda s: ensembles.hypervolume_gradient(jnp.asarray(s.task.reference)),
+        initial=own,
     ),
-    "moo_svgd": (combined(lambda _: ensembles.moo_svgd(), initial=own), True),
-    "hypernetwork, linear": (hypernetwork(linear_ray, lambda m: 1), True),
-    "hypernetwork, epo": (hypernetwork(ensembles.epo, lambda m: m), True),
+    "moo_svgd": combined(lambda _: ensembles.moo_svgd(), initial=own),
+    "hypernetwork, linear": hypernetwork(linear_ray, lambda m: 1),
+    "hypernetwork, epo": hypernetwork(ensembles.epo, lambda m: m),
 }
 HYPERNETWORKS = ("hypernetwork, linear", "hypernetwork, epo")
