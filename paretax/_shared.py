@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-__all__ = ["Shared", "shared_mask"]
+__all__ = ["Shared", "chosen", "replaced", "shared_mask"]
 
 Shared = PyTree[bool] | Callable[[tuple[Any, ...]], bool] | None
 """A pytree of booleans, a prefix of one, a predicate on the key path, or None: all."""
@@ -48,6 +48,20 @@ def shared_mask(shared: Shared, params: PyTree) -> list[bool]:
             f"{[jax.tree_util.keystr(path) for path in paths]}."
         )
     return mask
+
+
+def chosen(tree: PyTree, mask: list[bool]) -> list[Any]:
+    """The leaves that the mask keeps, in `jax.tree.leaves` order."""
+    leaves = jax.tree.leaves(tree)
+    return [leaf for leaf, keep in zip(leaves, mask, strict=True) if keep]
+
+
+def replaced(tree: PyTree, mask: list[bool], leaves: list[Any]) -> PyTree:
+    """The tree with other leaves where the mask keeps them."""
+    old, treedef = jax.tree.flatten(tree)
+    new = iter(leaves)
+    kept = [next(new) if keep else leaf for leaf, keep in zip(old, mask, strict=True)]
+    return jax.tree.unflatten(treedef, kept)
 
 
 def _broadcast(prefix: PyTree[bool], params: PyTree) -> list[bool]:

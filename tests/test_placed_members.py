@@ -1,44 +1,23 @@
 """Members on four devices are those of one, by two all-to-alls a transfer."""
 
 import functools
-import json
 import math
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import processes
 import pytest
 
 from paretax import ensembles, experiments
 
-SCRIPT = Path(__file__).parent / "placed_members.py"
 EXACT = ["none, members", "fixed, members", "neighbor, members", "averaged, members"]
 CLOSE = ["distance, members", "neighbor, members and data",
          "distance, members and data"]  # fmt: skip
 AUTO = (jax.sharding.AxisType.Auto,)
-
-
-@functools.cache
-def report():
-    flags = os.environ.get("XLA_FLAGS", "")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT)],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=4",
-        },
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+report = functools.partial(processes.report, "placed_members.py", 4)
 
 
 def one_device():

@@ -1,33 +1,12 @@
 """K and the way back on eight devices are those of one, by the collectives named."""
 
 import functools
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
+import processes
 import pytest
 
-SCRIPT = Path(__file__).parent / "sharded_gramian.py"
 ROUTES = ("auto", "factored", "explicit", "streamed")
-
-
-@functools.cache
-def report():
-    flags = os.environ.get("XLA_FLAGS", "")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT)],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=8",
-        },
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+report = functools.partial(processes.report, "sharded_gramian.py", 8)
 
 
 def kinds(case):

@@ -7,16 +7,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from paretax._shared import Shared, shared_mask
+from paretax._shared import Shared, chosen, replaced, shared_mask
 from paretax.ensembles._couplings import Coupling
 from paretax.ensembles._each_member import Placement
-from paretax.ensembles._mixing import (
-    all_finite,
-    chosen,
-    count_members,
-    mixed,
-    replaced,
-)
+from paretax.ensembles._mixing import all_finite, count_members, mixed
 
 __all__ = ["AdaptThenCombineState", "adapt_then_combine"]
 

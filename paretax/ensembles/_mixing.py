@@ -23,13 +23,11 @@ from paretax.ensembles._per_member import check_members
 
 __all__ = [
     "all_finite",
-    "chosen",
     "count_members",
     "isolate",
     "mix",
     "mix_across",
     "mixed",
-    "replaced",
 ]
 
 _BLOCKS = 256  # in all; at least 16 numbers wide each
@@ -137,12 +135,6 @@ def all_finite(params, k, placement):
     return jax.lax.with_sharding_constraint(ok, NamedSharding(placement.mesh, P()))
 
 
-def chosen(params, mask):
-    """The leaves that the mask keeps."""
-    leaves = jax.tree.leaves(params)
-    return [leaf for leaf, keep in zip(leaves, mask, strict=True) if keep]
-
-
 def count_members(params) -> int:
     """k, the leading axis of every leaf."""
     leaves = jax.tree.leaves(params)
@@ -153,14 +145,6 @@ def count_members(params) -> int:
         )
     check_members("params", params, leaves[0].shape[0])
     return leaves[0].shape[0]
-
-
-def replaced(tree, mask, leaves):
-    """The tree with other leaves where the mask keeps them."""
-    old, treedef = jax.tree.flatten(tree)
-    new = iter(leaves)
-    kept = [next(new) if keep else leaf for leaf, keep in zip(old, mask, strict=True)]
-    return jax.tree.unflatten(treedef, kept)
 
 
 def _change(matrix, wide):

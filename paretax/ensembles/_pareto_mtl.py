@@ -4,11 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from paretax._checks import check_count, check_preference, is_concrete
+from paretax._checks import check_count, check_preference
 from paretax._types import Weights
 from paretax._weighting import (
     Weighting,
@@ -18,6 +17,7 @@ from paretax._weighting import (
     read_gram,
     require_losses,
 )
+from paretax.ensembles._preferences import check_preferences
 from paretax.ensembles._shortest import shortest
 
 __all__ = ["ParetoMTLState", "pareto_mtl"]
@@ -101,7 +101,11 @@ def pareto_mtl(
     two epochs, or for the toy to one fifth of the steps.
     """
     p = check_preference(preference)
-    grid = _checked(preferences, p.size)
+    grid = check_preferences(preferences)
+    if grid.shape[1] != p.size:
+        raise ValueError(
+            f"preferences: expected shape [k, {p.size}], got {grid.shape}."
+        )
     limit = None if init_steps is None else check_count("init_steps", init_steps, 0)
 
     def init(num_tasks):
@@ -134,22 +138,6 @@ def pareto_mtl(
         return weights, ParetoMTLState(*new, state.step + 1, inside)
 
     return Weighting(init, update)
-
-
-def _checked(preferences, num_tasks):
-    grid = jnp.asarray(preferences, float)
-    if grid.ndim != 2 or grid.shape[1] != num_tasks:
-        raise ValueError(
-            f"preferences: expected shape [k, {num_tasks}], got {grid.shape}."
-        )
-    if is_concrete(grid):
-        values = np.asarray(grid)
-        if not (values >= 0).all() or np.abs(values.sum(1) - 1).max(initial=0) > 1e-4:
-            raise ValueError(
-                "preferences: expected non-negative rows that sum to 1, got "
-                f"{values.tolist()}."
-            )
-    return grid
 
 
 def _sides(p, grid, present):

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from paretax._checks import check_count, check_positive, check_square
 from paretax._jacobian import value_and_jacobian
-from paretax._shared import Shared, shared_mask
+from paretax._shared import Shared, chosen, replaced, shared_mask
 from paretax._types import Gramian, Losses
 
 __all__ = ["affinity_cosine", "affinity_lookahead"]
@@ -97,17 +97,12 @@ def affinity_lookahead(
     def fun(params, *args, **kwargs):
         now, jac = value_and_jacobian(losses)(params, *args, **kwargs)
         mask = shared_mask(shared, params)
-        leaves, tree = jax.tree.flatten(params)
-        pairs = zip(jax.tree.leaves(jac), mask, strict=True)
-        rows = [row for row, keep in pairs if keep]
+        rows, own = chosen(jac, mask), chosen(params, mask)
 
         def after(steps):
-            each = iter(steps)
-            moved = [
-                leaf - step_size * next(each) if keep else leaf
-                for leaf, keep in zip(leaves, mask, strict=True)
-            ]
-            return losses(jax.tree.unflatten(tree, moved), *args, **kwargs)
+            pairs = zip(own, steps, strict=True)
+            moved = [leaf - step_size * step for leaf, step in pairs]
+            return losses(replaced(params, mask, moved), *args, **kwargs)
 
         if batch_size is None:
             then = jax.vmap(after)(rows)

@@ -170,7 +170,7 @@ def _solve(gram, norms, tau, present):
     eye = jnp.eye(m, dtype=gram.dtype)
     linear = jnp.where(secondary, along - asked, 1.0)
     solution = nonnegative_qp(jnp.where(both, cosines, eye), linear)
-    u = jnp.where(secondary, jnp.maximum(solution.value, 0.0), 0.0)
+    u = jnp.where(secondary, solution.value, 0.0)
     unmet = jnp.where(secondary, asked - along - _product(cosines, u), 0.0)
     error = jnp.maximum(solution.error, jnp.max(unmet, initial=0.0))
     met = solution.converged & (error <= jnp.sqrt(jnp.finfo(error.dtype).eps))
