@@ -36,8 +36,8 @@ from paretax import ensembles, experiments, metrics
 
 MEMBERS, BATCH, POINTS = 8, 32, 20
 MARGIN = 0.1
-RATES = (0.03, 0.1, 0.3)
-RATES_OF_HYPERNETWORKS = (1e-4, 3e-4, 1e-3)
+RATES = (0.03, 0.1, 0.3, 1.0)
+RATES_OF_HYPERNETWORKS = (1e-4, 3e-4, 1e-3, 3e-3)
 # data set -> gradient evaluations a member
 DATA = {
     "multi_mnist/mnist": 2_000,

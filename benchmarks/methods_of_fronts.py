@@ -138,7 +138,9 @@ def hypernetwork(weighting, gradients):
             return models.Hypernetwork(template, m, hidden=HIDDEN, rngs=nnx.Rngs(seed))
 
         _, generate = models.as_functions(network(0))
-        direction = models.hypernetwork_direction(generate, task.losses, weighting)
+        direction = models.hypernetwork_direction(
+            generate, task.losses, weighting, batch_size=1
+        )
         tx = optax.adam(setting.rate)
 
         def start(key):
@@ -148,15 +150,8 @@ def hypernetwork(weighting, gradients):
         def step(state, batches, key):
             params, inner = state
             rays = jax.random.dirichlet(key, jnp.full(m, CONCENTRATION), (k,))
-
-            def add(total, own):
-                ray, batch = own
-                first = weighting(ray).init(m)
-                _, gradient, _ = direction(params, first, ray, batch)
-                return jax.tree.map(lambda t, g: t + g / k, total, gradient), None
-
-            zero = jax.tree.map(jnp.zeros_like, params)
-            gradient, _ = jax.lax.scan(add, zero, (rays, batches))
+            first = jax.vmap(lambda ray: weighting(ray).init(m))(rays)
+            _, gradient, _ = direction(params, first, rays, batches)
             updates, inner = tx.update(gradient, inner, params)
             return optax.apply_updates(params, updates), inner
 

@@ -60,6 +60,55 @@ def test_it_is_momentum_descent_followed_by_an_average_of_both():
         np.testing.assert_allclose(found, moment, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("states", [True, False])
+def test_between_turns_members_are_independent(states):
+    """Every third step ends with a mix, of both or of parameters; by hand."""
+    matrix, gradients = kernel(), [params_of(seed)["head"] for seed in range(1, 8)]
+    rule, sgd = ensembles.fixed_coupling(matrix), own(optax.sgd(0.1, momentum=0.9))
+    if states:
+        tx = ensembles.adapt_then_combine(sgd, rule, every=3)
+    else:
+        tx = optax.chain(sgd, ensembles.transfer(rule, every=3))
+    theta = np.asarray(params_of(0)["head"], np.float64)
+    params, state = run(tx, params_of(0)["head"], gradients)
+    moment = np.zeros_like(theta)
+    for i, grads in enumerate(gradients):
+        moment = 0.9 * moment + np.asarray(grads, np.float64)
+        turn = matrix if i % 3 == 2 else np.eye(K)
+        if states:
+            theta, moment = turn @ (theta - 0.1 * moment), turn @ moment
+        else:
+            theta = turn @ theta - 0.1 * moment
+    np.testing.assert_allclose(params, theta, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(optax.tree.get(state, "matrix"), np.eye(K))
+
+
+def test_between_turns_nothing_is_multiplied():
+    """The product with M is in one branch of a conditional only."""
+    tx = ensembles.transfer(ensembles.fixed_coupling(kernel()), every=2)
+    theta = params_of(0)
+    jaxpr = jax.make_jaxpr(tx.update)(theta, tx.init(theta), theta)
+    assert all(e.primitive.name != "dot_general" for e in jaxpr.eqns)
+    (cond,) = [e for e in jaxpr.eqns if e.primitive.name == "cond"]
+    counts = [str(b).count("dot_general[") for b in cond.params["branches"]]
+    assert counts == [0, 2]
+
+
+def test_a_rules_own_schedule_goes_on_at_transfers_only():
+    rule = ensembles.neighbor_coupling(
+        ensembles.das_dennis(2, K - 1),
+        strength=lambda step: jnp.where(step < 1, 0.5, 0),
+    )
+    tx = ensembles.transfer(rule, every=2)
+    theta = params_of(0)["head"]
+    state, seen = tx.init(theta), []
+    update = jax.jit(tx.update)
+    for _ in range(4):
+        _, state = update(theta, state, theta)
+        seen.append(float(state.matrix[0, 0]))
+    assert seen == [1.0, 0.5, 1.0, 1.0]
+
+
 def test_the_mean_of_all_is_one_model_that_follows_the_mean_gradient():
     gradients = [params_of(seed) for seed in range(1, 6)]
     start = jax.tree.map(lambda x: jnp.broadcast_to(x[0], x.shape), params_of(0))
@@ -171,6 +220,17 @@ def test_one_trace_a_constant_state_and_every_accelerator():
     products = jaxpr.count("dot_general")
     assert products == 3 * 2  # parameters and two moments of two leaves
     assert jaxpr.count("Precision.HIGHEST, Precision.HIGHEST") == products
+
+
+@pytest.mark.parametrize("make", [ensembles.transfer, None])
+def test_every_is_a_count(make):
+    make = make or (
+        lambda rule, **options: ensembles.adapt_then_combine(
+            own(optax.sgd(0.1)), rule, **options
+        )
+    )
+    with pytest.raises(ValueError, match="every: expected at least 1, got 0"):
+        make(ensembles.no_coupling(), every=0)
 
 
 def test_bad_input_is_named():

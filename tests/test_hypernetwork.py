@@ -137,6 +137,33 @@ def test_the_epo_direction_weighs_by_gradients_in_the_generated_parameters():
         np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_rays_together_give_the_mean_of_their_gradients(batch_size):
+    params, generate = small()
+    step = models.hypernetwork_direction(
+        generate,
+        lambda x, scale: scale * bowls(x),
+        ensembles.epo,
+        batch_size=batch_size,
+    )
+    rays = jnp.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]])
+    state = jax.vmap(lambda _: ensembles.epo(rays[0]).init(2))(jnp.arange(3))
+    scales = jnp.array([1.0, 2.0, 3.0])
+    f, gradient, new = jax.jit(step)(params, state, rays, scales)
+    alone = jax.jit(jax.vmap(step, (None, 0, 0, 0)))(params, state, rays, scales)
+    np.testing.assert_allclose(f, alone[0], rtol=1e-5)
+    np.testing.assert_allclose(new.weights, alone[2].weights, atol=1e-5)
+    for x, y in zip(jax.tree.leaves(gradient), jax.tree.leaves(alone[1]), strict=True):
+        np.testing.assert_allclose(x, y.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_rays_have_one_axis_or_two():
+    params, generate = small()
+    step = models.hypernetwork_direction(generate, bowls, linear)
+    with pytest.raises(ValueError, match=r"ray: expected shape \[m\] or \[r, m\]"):
+        step(params, linear(jnp.ones(2) / 2).init(2), jnp.ones((1, 1, 2)))
+
+
 def share(name, p):
     """How far from the first center to the second the end for a ray is, by hand.
 
@@ -161,8 +188,7 @@ def test_a_trained_hypernetwork_writes_the_whole_front(name, method):
         params, moments, state = carry
         rays = jax.random.dirichlet(key, jnp.ones(2), (4,))
         rays = 0.98 * rays + 0.01
-        _, gradients, state = jax.vmap(step, (None, 0, 0))(params, state, rays)
-        gradient = jax.tree.map(lambda x: x.mean(0), gradients)
+        _, gradient, state = step(params, state, rays)
         updates, moments = tx.update(gradient, moments)
         return (optax.apply_updates(params, updates), moments, state), state.converged
 

@@ -245,10 +245,11 @@ def fronts(y):
     return out
 
 
-@pytest.mark.parametrize("m", [2, 3])
+@pytest.mark.parametrize("m", [2, 3, 4])
 def test_hypervolume_weights_are_the_slopes_of_each_front(m):
     """By central differences of the volume of each front, in float64."""
     y = np.random.default_rng(m).uniform(0, 3, (7, m))
+    y[0] = y[1] + 0.1
     r, step = np.full(m, 2.0), 1e-5
     point = np.maximum(r, 1.1 * y.max(0))
     expected = np.zeros_like(y)

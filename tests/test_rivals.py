@@ -314,7 +314,6 @@ def test_wrong_shapes_and_methods_are_named_while_tracing():
         (lambda: ensembles.hypervolume_gradient([[1.0]]), "reference"),
         (lambda: ensembles.hypervolume_gradient([np.nan]), "reference"),
         (lambda: ensembles.hypervolume_gradient([1.0]).init(3, 2), "reference"),
-        (lambda: ensembles.hypervolume_gradient([1.0] * 4).init(3, 4), "reference"),
         (lambda: ensembles.moo_svgd(bandwidth=0.0), "bandwidth"),
     ],
 )

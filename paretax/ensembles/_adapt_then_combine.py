@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from paretax._checks import check_count
 from paretax._shared import Shared, chosen, replaced, shared_mask
 from paretax.ensembles._couplings import Coupling
 from paretax.ensembles._each_member import Placement
-from paretax.ensembles._mixing import all_finite, count_members, mixed
+from paretax.ensembles._mixing import all_finite, count_members, mixed, turn_of
 
 __all__ = ["AdaptThenCombineState", "adapt_then_combine"]
 
@@ -19,7 +20,8 @@ class AdaptThenCombineState(NamedTuple):
     """What the last step did.
 
     Attributes:
-      matrix: M, shape [k, k]; row k holds what member k took from each.
+      matrix: M of the last step, shape [k, k]; row k holds what member k took from
+        each. I where that step had no average.
       finite: bool, shape [k]: members whose parameters and moments were all finite
         after their step; the others gave nothing.
       steps: steps so far.
@@ -38,6 +40,7 @@ def adapt_then_combine(
     optimizer: optax.GradientTransformation,
     coupling: Coupling,
     *,
+    every: int = 1,
     shared: Shared = None,
     placement: Placement | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -53,6 +56,7 @@ def adapt_then_combine(
       optimizer: on leaves [k, ...], as `per_member` makes it. Moments are those parts
         of its state that have the structure and the shapes of the parameters.
       coupling: the rule for M, which sees the parameters before the step.
+      every: n ≥ 1, steps from one average to the next, as in `transfer`.
       shared: which leaves are averaged, with their moments: None (all), a pytree of
         booleans, a prefix of one, or a predicate on the key path. M is computed from
         these leaves.
@@ -66,8 +70,8 @@ def adapt_then_combine(
       finite gives nothing to others and takes nothing.
 
     Raises:
-      ValueError: `params` missing, or leaves without a common leading axis; members
-        that the devices of the placement cannot share evenly.
+      ValueError: `every` below 1; `params` missing, or leaves without a common leading
+        axis; members that the devices of the placement cannot share evenly.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -87,6 +91,7 @@ def adapt_then_combine(
     members with preferences of their own, are this library's; it is no published form
     of MT2O.
     """
+    check_count("every", every)
     optimizer = optax.with_extra_args_support(optimizer)
 
     def init(params):
@@ -120,6 +125,7 @@ def adapt_then_combine(
             state.coupling,
             placement,
             seen=chosen(params, mask),
+            turn=turn_of(every, state.steps),
         )
         steps, *moments = replaced(changes, masks, done)
         inner = place(moments)

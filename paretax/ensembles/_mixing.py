@@ -28,6 +28,7 @@ __all__ = [
     "mix",
     "mix_across",
     "mixed",
+    "turn_of",
 ]
 
 _BLOCKS = 256  # in all; at least 16 numbers wide each
@@ -103,18 +104,37 @@ def mix_across(
     )(updates, params, seen, finite, state)
 
 
-def mixed(coupling, updates, params, finite, state, placement, *, seen=None):
+def mixed(coupling, updates, params, finite, state, placement, *, seen=None, turn=None):
     """Updates that mix `params`, M and the rule's state; as they came where M = I.
 
-    The rule sees `seen`, which is `params` unless it is given.
+    The rule sees `seen`, which is `params` unless it is given. Where the boolean `turn`
+    is false nothing is computed or sent, and M = I.
     """
     shown = params if seen is None else seen
+
+    def mixing():
+        return _mixed(coupling, updates, params, finite, state, placement, shown)
+
+    if turn is None:
+        return mixing()
+    like = jax.eval_shape(mixing)[1]
+    identity = jnp.eye(*like.shape, dtype=like.dtype)
+    return jax.lax.cond(turn, mixing, lambda: (updates, identity, state))
+
+
+def turn_of(every: int, steps: Array) -> Array | None:
+    """Whether this step, counted from 0, ends with a transfer; None: all do."""
+    return None if every == 1 else steps % every == every - 1
+
+
+def _mixed(coupling, updates, params, finite, state, placement, shown):
     k = finite.shape[0]
     if placement is not None:
         matrix, _ = jax.eval_shape(coupling.update, shown, state)
         if matrix is not None and k > 1:
+            other = None if shown is params else shown
             return mix_across(
-                placement, coupling, updates, params, finite, state, seen=seen
+                placement, coupling, updates, params, finite, state, seen=other
             )
     matrix, inner = coupling.update(shown, state)
     if matrix is None or k == 1:

@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from paretax._checks import check_count
 from paretax._shared import Shared, chosen, replaced, shared_mask
 from paretax.ensembles._couplings import Coupling
 from paretax.ensembles._each_member import Placement
-from paretax.ensembles._mixing import all_finite, count_members, mixed
+from paretax.ensembles._mixing import all_finite, count_members, mixed, turn_of
 
 __all__ = ["TransferState", "transfer"]
 
@@ -18,10 +19,11 @@ class TransferState(NamedTuple):
     """What the last transfer did.
 
     Attributes:
-      matrix: M, shape [k, k]; row k holds what member k took from each.
+      matrix: M of the last step, shape [k, k]; row k holds what member k took from
+        each. I where that step had no transfer.
       finite: bool, shape [k]: members whose parameters were all finite; the others gave
         nothing.
-      steps: transfers so far.
+      steps: steps so far.
       coupling: the rule's own state.
     """
 
@@ -32,7 +34,11 @@ class TransferState(NamedTuple):
 
 
 def transfer(
-    coupling: Coupling, *, shared: Shared = None, placement: Placement | None = None
+    coupling: Coupling,
+    *,
+    every: int = 1,
+    shared: Shared = None,
+    placement: Placement | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """θ_k ← Σ_j M_kj θ_j + u_k: members mix as they step, all at once.
 
@@ -42,6 +48,8 @@ def transfer(
 
     Args:
       coupling: the rule for M.
+      every: n ≥ 1, steps from one transfer to the next: the n-th, the 2n-th and so on
+        end with one. The rule's own count goes on at transfers only.
       shared: which leaves are handed over: None (all), a pytree of booleans, a prefix
         of one, or a predicate on the key path. M is computed from these leaves.
       placement: members are split over devices, as `place` has it. The shared leaves go
@@ -55,8 +63,8 @@ def transfer(
       it would have given stays with the taker. `optax.tree.get(state, "matrix")` is M.
 
     Raises:
-      ValueError: `params` missing, or leaves without a common leading axis; members
-        that the devices of the placement cannot share evenly.
+      ValueError: `every` below 1; `params` missing, or leaves without a common leading
+        axis; members that the devices of the placement cannot share evenly.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -69,13 +77,14 @@ def transfer(
       [[1.0], [3.0]]
 
     Cost: k² multiply-adds a parameter, at the highest precision. On d devices 1/d of it
-    each, sending 2 (k/d) (1 − 1/d) numbers a parameter.
+    each, sending 2 (k/d) (1 − 1/d) numbers a parameter. Nothing between transfers.
 
     Reference: a reconstruction from the abstract of Bai, Gupta & Ong, "Multi-Task
     Learning with Multi-Task Optimization", arXiv:2403.16162, and the same authors'
     earlier published updates (Memetic Computing 12(4), 2020; IEEE Trans. Cybernetics
     52(8), 2022).
     """
+    check_count("every", every)
 
     def init(params):
         k = count_members(params)
@@ -103,6 +112,7 @@ def transfer(
             finite,
             state.coupling,
             placement,
+            turn=turn_of(every, state.steps),
         )
         new = TransferState(matrix, finite, state.steps + 1, inner)
         return replaced(updates, mask, done), new

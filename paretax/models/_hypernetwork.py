@@ -141,12 +141,14 @@ def hypernetwork_direction(
     generate: Callable[[PyTree, Array], PyTree],
     losses: Callable[..., Array],
     method: Callable[[Array], Weighting],
+    *,
+    batch_size: int | None = None,
     **options: Any,
 ) -> Callable[..., tuple[Any, PyTree, Any]]:
-    """The gradient of a hypernetwork for one ray, by any weighting of the task losses.
+    """The gradient of a hypernetwork for a ray, by any weighting of the task losses.
 
     With θ = generate(φ, p) and w the weights that `method(p)` gives the losses and the
-    Gramian of their gradients in θ: (∂θ/∂φ)ᵀ Σᵢ wᵢ ∇_θ fᵢ.
+    Gramian of their gradients in θ: (∂θ/∂φ)ᵀ Σᵢ wᵢ ∇_θ fᵢ; for r rays, the mean.
 
     Args:
       generate: `generate(params, ray) -> target parameters`, as `as_functions` of a
@@ -155,15 +157,18 @@ def hypernetwork_direction(
       method: a ray to a weighting: `lambda ray: px.from_losses(
         px.scalarizations.linear(ray))` for the weighted sum, `ensembles.epo` for exact
         Pareto optimal search.
+      batch_size: with several rays, how many targets are differentiated at once: all
+        (None), or fewer; 1 on a CPU.
       **options: as for `paretax.value_and_direction`.
 
     Returns:
       `(params, state, ray, *args) -> (f, gradient, state)`; the gradient is like
-      `params`. The state is the weighting's, `method(ray).init(m)` at first. Several
-      rays a step are a `jax.vmap` over state and ray, and a mean of the gradients.
+      `params`. The state is the weighting's, `method(ray).init(m)` at first. The ray has
+      shape [m], or rays have [r, m]: then state and arguments have a leading axis of r,
+      and so have the losses that return.
 
     Raises:
-      ValueError: as `paretax.value_and_direction`.
+      ValueError: as `paretax.value_and_direction`; a ray of another number of axes.
 
     Example:
       >>> import jax, jax.numpy as jnp, paretax as px
@@ -177,8 +182,8 @@ def hypernetwork_direction(
       >>> f.tolist(), gradient.tolist()
       ([0.5, 0.5], [[0.5, 0.5], [0.25, 0.25]])
 
-    Cost: that of `value_and_direction` on the target, and the hypernetwork forward and
-    backward once.
+    Cost: that of `value_and_direction` on each target, and the hypernetwork forward and
+    backward once: one product of matrices for all rays.
 
     Reference: as `Hypernetwork`; the paper draws one ray a step from a Dirichlet
     distribution, with parameter 0.2 in its code: `jax.random.dirichlet(key, jnp.full(m,
@@ -187,11 +192,28 @@ def hypernetwork_direction(
     multiplies EPO's weights by m.
     """
 
-    def step(params, state, ray, *args, **kwargs):
-        target, pullback = jax.vjp(lambda p: generate(p, ray), params)
+    def one(ray, target, state, args, kwargs):
         direction = value_and_direction(losses, method(ray), **options)
-        f, gradient, new = direction(target, state, *args, **kwargs)
-        return f, pullback(gradient)[0], new
+        return direction(target, state, *args, **kwargs)
+
+    def step(params, state, ray, *args, **kwargs):
+        given = (state, args, kwargs)
+        if jnp.ndim(ray) == 1:
+            target, pullback = jax.vjp(lambda p: generate(p, ray), params)
+            f, gradient, new = one(ray, target, *given)
+            return f, pullback(gradient)[0], new
+        if jnp.ndim(ray) != 2:
+            raise ValueError(
+                f"ray: expected shape [m] or [r, m], got {jnp.shape(ray)}."
+            )
+        r = jnp.shape(ray)[0]
+        targets, pullback = jax.vjp(
+            lambda p: jax.vmap(generate, (None, 0))(p, ray), params
+        )
+        f, gradients, new = jax.lax.map(
+            lambda own: one(*own), (ray, targets, *given), batch_size=batch_size or r
+        )
+        return f, pullback(jax.tree.map(lambda g: g / r, gradients))[0], new
 
     return step
 
