@@ -163,8 +163,8 @@ def hypernetwork_direction(
 
     Returns:
       `(params, state, ray, *args) -> (f, gradient, state)`; the gradient is like
-      `params`. The state is the weighting's, `method(ray).init(m)` at first. The ray has
-      shape [m], or rays have [r, m]: then state and arguments have a leading axis of r,
+      `params`. The state is the weighting's, `method(ray).init(m)` at first. A ray has
+      shape [m]; for rays of shape [r, m] state and arguments have a leading axis of r,
       and so have the losses that return.
 
     Raises:
