@@ -400,6 +400,7 @@ def test_labels_outside_their_range_are_named():
     tenfold = data.TaskSpec("a", "cross-entropy", "accuracy", True, outputs=10)
     number = data.TaskSpec("a", "squared error", "MAE", False)
     masked = number._replace(missing="masked")
+    absent = binary._replace(missing="masked")
     for label, spec, message in [
         (
             [0, 1, 2],
@@ -412,6 +413,7 @@ def test_labels_outside_their_range_are_named():
         ([0.0, np.inf, 1.0], number, "expected a finite number"),
         ([0.0, np.nan, 1.0], number, "got none .NaN. in row 1"),
         ([0.0, np.nan, np.inf], masked, "expected a finite number"),
+        ([0, -1, -2], absent, "a class from 0 to 1 as label of a, got -2"),
     ]:
         with pytest.raises(ValueError, match=message):
             _contents.check_contents(contents(label, spec), "here")
@@ -419,6 +421,8 @@ def test_labels_outside_their_range_are_named():
         ([0, 1, 1], binary),
         ([0, 9, 3], tenfold),
         ([0.0, np.nan, 1.0], masked),
+        ([0, -1, 1], absent),
+        ([0.0, np.nan, 1.0], absent),
     ]:
         whole = contents(label, spec)
         assert _contents.check_contents(whole, "here") is whole

@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from paretax.data import (
+    _celeb_a,
     _census_income,
+    _dense,
     _mulan,
     _multi_mnist,
     _qm9,
@@ -19,7 +21,10 @@ from paretax.data import (
 from paretax.data._contents import SPLITS, Contents
 from paretax.data._sources import SOURCES, read_source
 
-__all__ = ["CensusIncome", "Mulan", "MultiMnist", "Qm9", "SolarFlare", "Yeast"]
+__all__ = [
+    "CelebA", "CensusIncome", "Cityscapes", "Mulan", "MultiMnist", "Nyuv2", "Qm9",
+    "SolarFlare", "Yeast",
+]  # fmt: skip
 
 
 class _Arrays(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -188,6 +193,46 @@ class Qm9(_Arrays, skip_registration=True):
 
     def _compose(self):
         return _qm9.compose(self._manual_dir)
+
+
+class CelebA(_Arrays, skip_registration=True):
+    """CelebA: 202,599 faces of 64×64 pixels, forty attributes each; from tfds' own."""
+
+    HOMEPAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+
+    def _fields(self):
+        side = _celeb_a.SIDE
+        return {
+            "image": ((side, side, 3), np.uint8),
+            "label": ((len(_celeb_a.ATTRIBUTES),), np.int32),
+        }
+
+    def _compose(self):
+        return _celeb_a.compose(self._manual_dir)
+
+
+class Nyuv2(_Arrays):
+    """NYUv2: 1,449 rooms, their segmentation in 13 classes, depth and normals."""
+
+    HOMEPAGE = "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
+
+    def _fields(self):
+        return _dense.NYUV2.shapes()
+
+    def _compose(self):
+        return _dense.compose(_dense.NYUV2, self._manual_dir)
+
+
+class Cityscapes(_Arrays, skip_registration=True):
+    """Cityscapes: 3,475 streets, their segmentation in 7 classes, and depth."""
+
+    HOMEPAGE = "https://www.cityscapes-dataset.com"
+
+    def _fields(self):
+        return _dense.CITYSCAPES.shapes()
+
+    def _compose(self):
+        return _dense.compose(_dense.CITYSCAPES, self._manual_dir)
 
 
 class Mulan(_Arrays):

@@ -16,16 +16,20 @@ class TaskSpec(NamedTuple):
     Attributes:
       name: a short name.
       loss: "cross-entropy" (labels 0 to outputs − 1), "binary cross-entropy" (labels 0
-        and 1, one logit), or "squared error" (standardized labels).
-      metric: "accuracy", "AUC" (area under the ROC curve), "MAE" (mean absolute error,
-        in `unit`), or "R2" (1 − mean squared error / variance in train).
+        and 1, one logit), "squared error" (standardized labels), "absolute error"
+        (labels in `unit`), or "cosine" (1 − the cosine of two vectors).
+      metric: "accuracy", "AUC" (area under the ROC curve), "F1" (of the class 1), "MAE"
+        (mean absolute error, in `unit`), "R2" (1 − mean squared error / variance in
+        train), "mIoU" (mean over classes of intersection over union), "absolute error"
+        (mean over pixels, in `unit`), or "mean angle" (in degrees).
       higher_is_better: the direction in which the metric improves.
       outputs: numbers that a head gives, at least 1.
       unit: of the metric; empty for a share.
       mean, scale: of the training split, in `unit`: a label is (value − mean) / scale;
         0 and 1 for classes.
       missing: the rule for missing labels. "refused": preparation raises. "masked": NaN
-        stands for it, and the example leaves the means of this task, of no other.
+        stands for it, or −1 among classes, and the example (of a picture, the pixel)
+        leaves the means of this task, of no other.
 
     Example:
       >>> from paretax import data
@@ -125,6 +129,7 @@ def deal(strata: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 def _check_labels(spec, labels, place):
     missing = np.isnan(labels)
     if spec.missing == "masked":
+        missing |= (labels == -1) & (spec.loss != "squared error")
         labels = labels[~missing]
     elif missing.any():
         raise ValueError(

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from paretax.data import (
+    _celeb_a,
     _census_income,
+    _dense,
     _mulan,
     _multi_mnist,
     _qm9,
@@ -68,6 +70,16 @@ def _mulan_folder(config, manual_dir=None):
     return f"{config}-{_mulan.digest(config, manual_dir)}"
 
 
+def _missing_nyuv2(config, manual_dir=None):
+    del config
+    return _dense.missing(_dense.NYUV2, manual_dir)
+
+
+def _missing_cityscapes(config, manual_dir=None):
+    del config
+    return _dense.missing(_dense.CITYSCAPES, manual_dir)
+
+
 FAMILIES = {
     "multi_mnist": Family(
         builder="MultiMnist",
@@ -104,6 +116,27 @@ FAMILIES = {
         configs=lambda manual_dir=None: ("",),
         missing=_packaged(*_qm9.FILES),
         about=lambda config: _qm9.ABOUT,
+    ),
+    "celeb_a": Family(
+        builder="CelebA",
+        split=_celeb_a.CelebSplit,
+        configs=lambda manual_dir=None: ("",),
+        missing=lambda config, manual_dir=None: _celeb_a.missing(manual_dir),
+        about=lambda config: _celeb_a.ABOUT,
+    ),
+    "nyuv2": Family(
+        builder="Nyuv2",
+        split=_dense.RoomSplit,
+        configs=lambda manual_dir=None: ("",),
+        missing=_missing_nyuv2,
+        about=lambda config: _dense.about(_dense.NYUV2),
+    ),
+    "cityscapes": Family(
+        builder="Cityscapes",
+        split=_dense.CitySplit,
+        configs=lambda manual_dir=None: ("",),
+        missing=_missing_cityscapes,
+        about=lambda config: _dense.about(_dense.CITYSCAPES),
     ),
     "mulan": Family(
         builder="Mulan",

@@ -28,7 +28,8 @@ class Dataset(NamedTuple):
     Attributes:
       name: as `names()` has it.
       train, validation, test: NamedTuples of arrays with one leading axis of examples,
-        `label` [n, m] among them.
+        `label` [n, m] among them; of nyuv2 and cityscapes one array a task, under its
+        name.
       task_names: m names.
       source: where it comes from, and its license.
       tasks: m specs: loss, metric, direction, unit, rule for missing labels.
@@ -54,7 +55,8 @@ def names(manual_dir: str | os.PathLike | None = None) -> list[str]:
       >>> data.names()[:3]
       ['multi_mnist/mnist', 'multi_mnist/fashion', 'multi_mnist/fashion_and_mnist']
       >>> sorted({name.split("/")[0] for name in data.names()})
-      ['census_income', 'mulan', 'multi_mnist', 'qm9', 'solar_flare', 'yeast']
+      ['celeb_a', 'census_income', 'cityscapes', 'mulan', 'multi_mnist', 'nyuv2',
+      'qm9', 'solar_flare', 'yeast']
     """
     return [
         f"{name}/{config}" if config else name
@@ -125,7 +127,9 @@ def prepare(
       data_dir: the root of all data sets; by default $PARETAX_DATA or
         ~/.cache/paretax/data.
       manual_dir: a folder with sources of one's own: for multi_mnist IDX files in
-        `mnist/` or `fashion/`, for mulan its sets, else the files of the package.
+        `mnist/` or `fashion/`, for mulan its sets, for nyuv2 and cityscapes their
+        train/ and val/, for celeb_a the records of tensorflow-datasets, else the files
+        of the package.
 
     Returns:
       The folder of the data set.
@@ -137,7 +141,8 @@ def prepare(
       FileNotFoundError: a source is missing; the message holds the command.
 
     Cost: 10 to 20 seconds and 100 MB of disk for the 70,000 examples of multi_mnist; a
-    second for yeast and solar_flare; about a minute for census_income and qm9.
+    second for yeast and solar_flare; about a minute for census_income and qm9; as much
+    disk as the source twice, 10 GB for nyuv2, and memory for one picture.
     """
     family, config = find(name, manual_dir=manual_dir)
     folder = _version_dir(family, config, data_dir, manual_dir)

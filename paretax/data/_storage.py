@@ -12,6 +12,8 @@ from paretax.data._contents import TaskSpec
 
 __all__ = ["quiet_progress", "read_arrays", "read_facts", "root", "write_arrays"]
 
+_CHUNK = 256  # records held at a time
+
 
 def root(data_dir: str | os.PathLike | None) -> Path:
     """The root of all data sets."""
@@ -45,11 +47,20 @@ def write_arrays(folder: Path, split: str, kind: Any) -> None:
 
     builder: Any = tfds.builder_from_directory(str(folder))
     source = builder.as_data_source(split=split)
-    rows = source.__getitems__(range(len(source)))
-    for field in kind._fields:
-        array = np.stack([row[field] for row in rows])
-        part = folder / f".{split}-{field}.{os.getpid()}.npy"
-        np.save(part, array)
+    parts = {f: folder / f".{split}-{f}.{os.getpid()}.npy" for f in kind._fields}
+    arrays = {}
+    for start in range(0, len(source), _CHUNK):
+        rows = source.__getitems__(range(start, min(start + _CHUNK, len(source))))
+        for field, part in parts.items():
+            values = np.stack([row[field] for row in rows])
+            if field not in arrays:
+                shape = (len(source), *values.shape[1:])
+                arrays[field] = np.lib.format.open_memmap(
+                    part, "w+", values.dtype, shape
+                )
+            arrays[field][start : start + len(rows)] = values
+    for field, part in parts.items():
+        arrays[field].flush()
         os.replace(part, _array_file(folder, split, field))
 
 
