@@ -396,6 +396,9 @@ def test_a_pruned_model_is_the_hard_model(packed):
     assert pruned.heads.shape == (5, 4)
     predicted = jax.jit(MODEL.pruned_predict)(pruned, group, x)
     np.testing.assert_allclose(predicted, expected, atol=1e-6)
+    # Here the groups are an argument of the program; as constants they go another way.
+    predicted = jax.jit(lambda p: MODEL.pruned_predict(p, group, x))(pruned)
+    np.testing.assert_allclose(predicted, expected, atol=1e-6)
     hard = grouping.dmtg(MODEL, hard=True)(params, None, 0, x, targets)[0]
     f = MODEL.pruned_losses(pruned, group, x, targets)
     np.testing.assert_allclose(f, hard, rtol=1e-5)
@@ -405,6 +408,23 @@ def test_a_pruned_model_is_the_hard_model(packed):
     )
     squares = (expected[1] - targets[1]) ** 2
     np.testing.assert_allclose(f[1], jnp.mean(squares[3:]), rtol=1e-5)
+
+
+def test_constant_groups_copy_no_features():
+    n, k, batch, width = 30, 3, 64, 256
+    group = jnp.asarray(np.random.default_rng(0).permutation(n) % k)
+    params = grouping.PrunedParams(
+        (), jnp.ones((k, 2, width)), jnp.ones((n, width)) / width
+    )
+    x, targets = jnp.ones((batch, 2)), jnp.ones((n, batch))
+
+    def copies(run, *args):
+        """The program's temporary memory, in copies of one trunk's features."""
+        program = jax.jit(jax.grad(run)).lower(params, *args).compile()
+        return program.memory_analysis().temp_size_in_bytes / (4 * batch * width)
+
+    total = lambda p, g: MODEL.pruned_losses(p, g, x, targets).sum()
+    assert copies(lambda p: total(p, group)) < 4 * k < n < copies(total, group)
 
 
 def test_a_step_lowers_for_every_platform_and_traces_once():

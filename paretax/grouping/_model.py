@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from paretax._checks import is_concrete
 from paretax.grouping._assignment import groups
 from paretax.grouping._packing import Packing
 from paretax.grouping._params import GroupedParams, PrunedParams
@@ -27,7 +29,9 @@ class Grouped(NamedTuple):
         of its largest logit. Needs all heads.
       pruned_losses: `(params, group, x, targets, *, labeled=None) -> f`, shape [N], of
         a `PrunedParams` and its groups: what fine-tuning takes the sum of.
-      pruned_predict: `(params, group, x) -> outputs`, leaves [N, B, ...].
+      pruned_predict: `(params, group, x) -> outputs`, leaves [N, B, ...]. Both are
+        faster where `group` is a constant of the compiled program: as one of its
+        arguments it costs a copy of the features for each task.
     """
 
     example_losses: Callable[..., Float[Array, "n k b"]]
@@ -118,6 +122,8 @@ def _pruned(trunk, head, loss, below):
 
     def predict(params, group, x):
         features = jax.vmap(trunk, (0, None))(params.trunks, below(params.shared, x))
+        if is_concrete(group):
+            return _by_trunk(head, params.heads, features, np.asarray(group))
         own = jax.tree.map(lambda leaf: leaf[group], features)
         return jax.vmap(head)(params.heads, own)
 
@@ -129,6 +135,17 @@ def _pruned(trunk, head, loss, below):
         return _mean(rows[:, None], labeled)[:, 0]
 
     return losses, predict
+
+
+def _by_trunk(head, heads, features, group):
+    """The heads of one trunk after the other: no task has a copy of the features."""
+    outputs = []
+    for trunk in np.unique(group):
+        own = jax.tree.map(lambda leaf: leaf[group == trunk], heads)  # noqa: B023
+        feature = jax.tree.map(lambda leaf: leaf[trunk], features)  # noqa: B023
+        outputs.append(jax.vmap(head, (0, None))(own, feature))
+    back = np.argsort(np.argsort(group, kind="stable"))
+    return jax.tree.map(lambda *rows: jnp.concatenate(rows)[back], *outputs)
 
 
 def label_shares(labeled: Bool[Array, "n b"]) -> Float[Array, "n b"]:
