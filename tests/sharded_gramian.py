@@ -54,21 +54,30 @@ def weights():
 
 
 def step(p, *rest, **options):
-    found, gram, pullback = px.value_and_gramian(losses, **options)(p, *rest)
-    return found, gram, pullback(weights())
+    values, gram, pullback = px.value_and_gramian(losses, **options)(p, *rest)
+    return values, gram, pullback(weights())
 
 
-def error(found, expected):
+def error(actual, expected):
     def one(a, b):
         return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
 
-    return max(jax.tree.leaves(jax.tree.map(one, found, expected)))
+    return max(jax.tree.leaves(jax.tree.map(one, actual, expected)))
 
 
-def collectives(fun, *given):
+def found(fun, expected, *given):
+    """Compiled once: how far from `expected`, and by which collectives."""
+    compiled = fun.lower(*given).compile()
+    return {
+        "error": error(compiled(*given), expected),
+        "collectives": collectives(compiled.as_text()),
+    }
+
+
+def collectives(text):
     """(kind, shapes of its results) of every collective of a compiled program."""
     out = []
-    for line in fun.lower(*given).compile().as_text().splitlines():
+    for line in text.splitlines():
         match = COLLECTIVE.search(line)
         if match:
             shapes = re.findall(r"[a-z]+\d+\[([\d,]*)\]", line[: match.start()])
@@ -88,10 +97,8 @@ def split_batch(expected, report):
                     check_vma=check,
                 )
             )
-            report[f"shard_map {route} {check}"] = {
-                "error": error(fun(params(), *args()), expected),
-                "collectives": collectives(fun, params(), *args()),
-            }
+            case = found(fun, expected, params(), *args())
+            report[f"shard_map {route} {check}"] = case
 
 
 def named_shardings(expected, report):
@@ -105,10 +112,7 @@ def named_shardings(expected, report):
         batch = tuple(put(x, spec) for x in args())
         for route in ("auto", "factored", "explicit", "streamed"):
             fun = jax.jit(lambda *a, route=route: step(*a, route=route))
-            report[f"jit {name} {route}"] = {
-                "error": error(fun(given, *batch), expected),
-                "collectives": collectives(fun, given, *batch),
-            }
+            report[f"jit {name} {route}"] = found(fun, expected, given, *batch)
 
 
 def directions(report):
@@ -127,9 +131,9 @@ def directions(report):
     state = other = weighting.init(3)
     report["directions"] = []
     for _ in range(3):
-        found, direction, state = one(params(), state, *args())
+        alone, direction, state = one(params(), state, *args())
         same, across, other = many(params(), other, *args())
-        report["directions"].append(error((same, across), (found, direction)))
+        report["directions"].append(error((same, across), (alone, direction)))
 
 
 def masked(report):
@@ -159,8 +163,8 @@ def message(fun, specs):
     try:
         mapped = jax.shard_map(fun, mesh=mesh(), in_specs=specs, out_specs=P())
         jax.eval_shape(mapped, params(), *args())
-    except ValueError as found:
-        return str(found)
+    except ValueError as raised:
+        return str(raised)
     return ""
 
 

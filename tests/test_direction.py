@@ -30,6 +30,14 @@ KINDS = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def perceptron():
+    """The network and its Jacobian, compiled once for all weightings."""
+    with jax.enable_x64(True):
+        network = networks.perceptron()
+    return network, jax.jit(px.value_and_jacobian(network.losses))
+
+
 def test_the_kinds_cover_all_that_a_weighting_may_need():
     needs = {ZOO[name].needs for name in WEIGHTINGS}
     assert {ZOO[name].needs for name in KINDS} == needs
@@ -39,8 +47,8 @@ def test_the_kinds_cover_all_that_a_weighting_may_need():
     ("name", "weight_heads"),
     [(name, False) for name in KINDS] + [("edm", True), ("famo", True)],
 )
-def test_directions_and_states_are_those_of_combine(name, weight_heads):
-    network = networks.perceptron()
+def test_directions_and_states_are_those_of_combine(perceptron, name, weight_heads):
+    network, rows = perceptron
     x, targets = network.args
     weighting = ZOO[name].make(3)
     options = {
@@ -49,7 +57,6 @@ def test_directions_and_states_are_those_of_combine(name, weight_heads):
     }
     engine = jax.jit(px.value_and_direction(network.losses, weighting, **options))
     tx = px.combine(weighting, 3, **options)
-    rows = jax.jit(px.value_and_jacobian(network.losses))
     state, other = weighting.init(3), tx.init(network.params)
     for step in range(4):
         x = networks.normal(step, 4, 5)
