@@ -11,7 +11,13 @@ from paretax._checks import check_count
 from paretax._shared import Shared, chosen, replaced, shared_mask
 from paretax.ensembles._couplings import Coupling
 from paretax.ensembles._each_member import Placement
-from paretax.ensembles._mixing import all_finite, count_members, mixed, turn_of
+from paretax.ensembles._mixing import (
+    all_finite,
+    check_params,
+    count_members,
+    mixed,
+    turn_of,
+)
 
 __all__ = ["AdaptThenCombineState", "adapt_then_combine"]
 
@@ -105,11 +111,7 @@ def adapt_then_combine(
         )
 
     def update(updates, state, params=None, **extra_args):
-        if params is None:
-            raise ValueError(
-                "params: adapt_then_combine averages parameters and needs them, got "
-                "None; call tx.update(gradients, state, params)."
-            )
+        params = check_params("adapt_then_combine averages", params)
         mask = shared_mask(shared, params)
         steps, inner = optimizer.update(updates, state.optimizer, params, **extra_args)
         moments, place = _moments(inner, params)

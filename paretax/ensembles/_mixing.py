@@ -23,6 +23,7 @@ from paretax.ensembles._per_member import check_members
 
 __all__ = [
     "all_finite",
+    "check_params",
     "count_members",
     "isolate",
     "mix",
@@ -153,6 +154,16 @@ def all_finite(params, k, placement):
         return ok
     check_places(k, placement)
     return jax.lax.with_sharding_constraint(ok, NamedSharding(placement.mesh, P()))
+
+
+def check_params(who: str, params: Any) -> Any:
+    """The parameters, which a step that mixes them has to be given."""
+    if params is None:
+        raise ValueError(
+            f"params: {who} parameters and needs them, got None; call "
+            "tx.update(updates, state, params)."
+        )
+    return params
 
 
 def count_members(params) -> int:

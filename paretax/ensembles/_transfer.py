@@ -10,7 +10,13 @@ from paretax._checks import check_count
 from paretax._shared import Shared, chosen, replaced, shared_mask
 from paretax.ensembles._couplings import Coupling
 from paretax.ensembles._each_member import Placement
-from paretax.ensembles._mixing import all_finite, count_members, mixed, turn_of
+from paretax.ensembles._mixing import (
+    all_finite,
+    check_params,
+    count_members,
+    mixed,
+    turn_of,
+)
 
 __all__ = ["TransferState", "transfer"]
 
@@ -97,11 +103,7 @@ def transfer(
 
     def update(updates, state, params=None, **extra_args):
         del extra_args
-        if params is None:
-            raise ValueError(
-                "params: transfer mixes parameters and needs them, got None; call "
-                "tx.update(updates, state, params)."
-            )
+        params = check_params("transfer mixes", params)
         k = count_members(params)
         mask = shared_mask(shared, params)
         finite = all_finite(params, k, placement)
