@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-# Tests compile much and run little: LLVM's expensive passes do not pay there.
-test test-fast peers: export XLA_FLAGS ?= --xla_llvm_disable_expensive_passes=true
+# Tests compile much and run little: neither LLVM's expensive passes nor XLA's fusion emitters
+# pay there. Before a release: make test XLA_FLAGS=, which compiles as users do.
+test test-fast peers: export XLA_FLAGS ?= --xla_llvm_disable_expensive_passes=true \
+  --xla_cpu_use_fusion_emitters=false
 
-.PHONY: front test test-fast peers lint format types bench notebooks clean
+.PHONY: front test test-fast peers lint format types bench bench-smoke notebooks clean
 
 front: $(VENV)/.front
 	$(BIN)/paretax front multi_mnist
@@ -36,6 +38,11 @@ format: $(VENV)/.all
 
 bench: $(VENV)/.all
 	$(BIN)/python benchmarks/nash_vs_cvxpy.py
+
+# Methods compared on tiny subsets: does it all work?
+bench-smoke: $(VENV)/.all
+	rm -rf runs/bench-smoke
+	$(BIN)/paretax bench benchmarks/smoke.toml --out runs/bench-smoke
 
 notebooks: $(VENV)/.all
 	$(BIN)/python -m pytest tests/test_notebooks.py

@@ -186,9 +186,10 @@ def transferred(coupling):
     return build
 
 
-def averaged(coupling):
+def averaged(coupling, every=1):
     def build(setting):
-        return ensembles.adapt_then_combine(optimizer(setting), coupling(setting))
+        rule = coupling(setting)
+        return ensembles.adapt_then_combine(optimizer(setting), rule, every=every)
 
     return build
 
@@ -200,6 +201,7 @@ def linear_ray(ray):
 linear = px.scalarizations.linear
 METHODS = {
     "mt2o: states averaged": scalarized(linear, averaged(neighbors(1.0))),
+    "mt2o: states, every 8 steps": scalarized(linear, averaged(neighbors(1.0), 8)),
     "mt2o: parameters handed over": scalarized(linear, transferred(neighbors(1.0))),
     "mt2o: distance rule": scalarized(
         linear, transferred(lambda _: ensembles.distance_coupling())

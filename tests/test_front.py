@@ -71,7 +71,8 @@ def test_the_same_run_twice_is_the_same_bit_for_bit_and_another_seed_is_not(fini
         {"scalarization": "smooth-tchebycheff"},
         {"coupling": "distance"},
         {"coupling": "none"},
-        {"coupling_fade": 0.0, "coupling_strength": 0.01},
+        {"coupling_fade": 0.0, "coupling_strength": 0.01, "transfer_every": 3},
+        {"transfer": "states"},
     ],
     ids=str,
 )

@@ -3,7 +3,10 @@
 from paretax.experiments._config import FrontConfig
 from paretax.experiments._devices import share
 from paretax.experiments._front import Front, front
+from paretax.experiments._group import Groups, group
+from paretax.experiments._group_config import GroupConfig
 from paretax.experiments._multi_mnist import multi_mnist
+from paretax.experiments._named import named
 from paretax.experiments._tables import (
     by_name,
     census_income,
@@ -12,20 +15,25 @@ from paretax.experiments._tables import (
     solar_flare,
     yeast,
 )
-from paretax.experiments._task import Task, check_task
+from paretax.experiments._task import Parts, Task, check_task
 from paretax.experiments._train import NonFiniteLossError
 
 __all__ = [
     "Front",
     "FrontConfig",
+    "GroupConfig",
+    "Groups",
     "NonFiniteLossError",
+    "Parts",
     "Task",
     "by_name",
     "census_income",
     "check_task",
     "front",
+    "group",
     "mulan",
     "multi_mnist",
+    "named",
     "qm9",
     "share",
     "solar_flare",

@@ -1,15 +1,15 @@
 """Orbax checkpoints of a run: the last two kept, each appearing only when whole."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orbax.checkpoint as ocp
 
-from paretax.experiments._train import TrainState
-
 __all__ = ["manager", "restore", "save"]
+
+_State = TypeVar("_State", bound=tuple)
 
 
 @contextlib.contextmanager
@@ -24,9 +24,13 @@ def manager(folder: Path) -> Iterator[ocp.CheckpointManager]:
 
 
 def save(
-    kept: ocp.CheckpointManager, epoch: int, state: TrainState, curves: dict[str, Any]
+    kept: ocp.CheckpointManager,
+    number: int,
+    state: Any,
+    curves: dict[str, Any],
+    unit: str = "epoch",
 ) -> None:
-    """Write state and curves as of the end of an epoch.
+    """Write state, a NamedTuple, and curves as of the end of an epoch or phase.
 
     Raises:
       OSError: it could not be written; the checkpoint before stays whole.
@@ -37,25 +41,28 @@ def save(
     )
     before = kept.latest_step()
     try:
-        kept.save(epoch, args=args, force=True)
+        kept.save(number, args=args, force=True)
     except (OSError, ValueError) as error:  # the storage layer raises ValueError
         told = "there is none before it" if before is None else f"{before} is whole"
         raise OSError(
-            f"the checkpoint of epoch {epoch} could not be written to {kept.directory} "
-            f"({told}); make room and go on by --resume. Cause: {str(error)[:300]}"
+            f"the checkpoint of {unit} {number} could not be written to "
+            f"{kept.directory} ({told}); make room and go on by --resume. Cause: "
+            f"{str(error)[:300]}"
         ) from error
 
 
 def restore(
-    kept: ocp.CheckpointManager, like: TrainState
-) -> tuple[TrainState, dict[str, Any]] | None:
-    """The newest whole checkpoint as (state, curves), or None."""
-    epoch = kept.latest_step()
-    if epoch is None:
+    kept: ocp.CheckpointManager, like: Callable[[dict[str, Any]], _State]
+) -> tuple[_State, dict[str, Any]] | None:
+    """The newest whole checkpoint as (state, curves), or None.
+
+    `like(curves)` is any state of the same structure and shapes as the one to read.
+    """
+    number = kept.latest_step()
+    if number is None:
         return None
-    args = ocp.args.Composite(
-        state=ocp.args.StandardRestore(like._asdict()),
-        curves=ocp.args.JsonRestore(),
-    )
-    found = kept.restore(epoch, args=args)
-    return TrainState(**found["state"]), found["curves"]
+    args = ocp.args.Composite(curves=ocp.args.JsonRestore())
+    curves = kept.restore(number, args=args)["curves"]
+    model: Any = like(curves)
+    args = ocp.args.Composite(state=ocp.args.StandardRestore(model._asdict()))
+    return type(model)(**kept.restore(number, args=args)["state"]), curves

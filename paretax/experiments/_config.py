@@ -53,6 +53,12 @@ class FrontConfig:
     """For neighbor: the share that comes from the neighbors at first, in [0, 1]."""
     coupling_fade: float = 0.05
     """For neighbor: it falls by 1/e in each such share of all steps; 0: never."""
+    transfer: Literal["parameters", "states"] = "parameters"
+    """What is handed over: parameters as the step takes place, as the published updates
+    do, or whole training states after it, parameters and moments, which bears a higher
+    learning rate."""
+    transfer_every: int = 1
+    """Steps from one transfer to the next."""
     margin: float = 0.1
     """Preferences keep this share of the uniform one, so that no task is untrained."""
     seed: int = 0
@@ -60,7 +66,7 @@ class FrontConfig:
 
     def __post_init__(self):
         check_count("members", self.members, 2)
-        for name in ("epochs", "batch_size", "members_at_once"):
+        for name in ("epochs", "batch_size", "members_at_once", "transfer_every"):
             check_count(name, getattr(self, name))
         check_positive("learning_rate", self.learning_rate)
         strength, margin = self.coupling_strength, self.margin
@@ -104,19 +110,21 @@ def optimizer(
         own = optax.sgd(rate, momentum=0.9)
     else:
         own = optax.adam(rate)
-    return optax.chain(
-        ensembles.per_member(own, config.members, placement=where),
-        ensembles.transfer(_coupling(config, num_steps, grid), placement=where),
-    )
+    members = ensembles.per_member(own, config.members, placement=where)
+    coupling = _coupling(config, -(-num_steps // config.transfer_every), grid)
+    options = {"every": config.transfer_every, "placement": where}
+    if config.transfer == "states":
+        return ensembles.adapt_then_combine(members, coupling, **options)
+    return optax.chain(members, ensembles.transfer(coupling, **options))
 
 
-def _coupling(config, num_steps, grid):
+def _coupling(config, num_transfers, grid):
     if config.coupling == "none":
         return ensembles.no_coupling()
     if config.coupling == "distance":
         return ensembles.distance_coupling()
     strength = config.coupling_strength
     if config.coupling_fade > 0:
-        decay = max(1, round(config.coupling_fade * num_steps))
+        decay = max(1, round(config.coupling_fade * num_transfers))
         strength = optax.exponential_decay(strength, decay, 0.36787944117144233)
     return ensembles.neighbor_coupling(grid, strength=strength)

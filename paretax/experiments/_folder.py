@@ -1,33 +1,40 @@
 """The run folder: its configuration, and files that are whole or not there."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paretax.experiments._config import FrontConfig
+import orbax.checkpoint as ocp
 
-__all__ = ["open_folder", "write_bytes", "write_json"]
+from paretax.experiments import _checkpoint
+from paretax.experiments._devices import on_first_host
+from paretax.experiments._task import Task, fingerprint
+
+__all__ = ["run_folder", "write_bytes", "write_json"]
 
 _CONFIG = "config.json"
-_OURS = (_CONFIG, "checkpoints", "front.json", "front.png")
 
 
-def open_folder(
-    path: Path,
-    name: str,
-    config: FrontConfig,
+@contextlib.contextmanager
+def run_folder(
+    out: str | Path | None,
+    task: Task,
+    config: Any,
     *,
-    fingerprint: str,
+    outputs: Sequence[str],
     resume: bool,
     overwrite: bool,
-) -> None:
-    """Make the folder of a run, or enter that of an interrupted one.
+) -> Iterator[ocp.CheckpointManager | None]:
+    """The checkpoints in the folder of a run, new or resumed; None without a folder.
 
-    Overwriting removes what a run wrote there and nothing else.
+    `config` is a frozen dataclass; `outputs` are the files that such a run writes at
+    its end. Overwriting removes what a run of this kind wrote there and nothing else.
 
     Raises:
       FileExistsError: it exists and is neither resumed nor overwritten, or is no run's.
@@ -35,7 +42,18 @@ def open_folder(
       ValueError: the run that is there has another configuration or other data; names
         the fields.
     """
-    wanted = {"task": name, "data": fingerprint, **dataclasses.asdict(config)}
+    if out is None:
+        yield None
+        return
+    path = Path(out)
+    on_first_host(lambda: _open(path, task, config, outputs, resume, overwrite))
+    with _checkpoint.manager(path) as kept:
+        yield kept
+
+
+def _open(path, task, config, outputs, resume, overwrite):
+    own = dataclasses.asdict(config)
+    wanted = {"task": task.name, "data": fingerprint(task), **own}
     if resume:
         _check_same(path, wanted)
         return
@@ -45,29 +63,28 @@ def open_folder(
                 f"{path} exists already; go on with it by --resume, replace it by "
                 "--overwrite, or name another folder by --out."
             )
-        if not _is_run(path):
+        if not _is_run(path, wanted):
             raise FileExistsError(
-                f"{path} is not the folder of a run (no {_CONFIG} of a run in it); it "
-                "is not overwritten. Name another folder by --out."
+                f"{path} is not the folder of a run (no {_CONFIG} of such a run in "
+                "it); it is not overwritten. Name another folder by --out."
             )
-        _remove_run(path)
+        _remove_run(path, outputs)
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / _CONFIG, wanted)
 
 
-def _is_run(path):
-    """Whether config.json is one that a run wrote: many other tools write that name."""
+def _is_run(path, wanted):
+    """Whether config.json is one that such a run wrote: many tools write that name."""
     try:
         found = json.loads((path / _CONFIG).read_text())
     except (OSError, ValueError):
         return False
-    names = {field.name for field in dataclasses.fields(FrontConfig)}
-    return isinstance(found, dict) and {"task", *names} <= set(found)
+    return isinstance(found, dict) and set(wanted) - {"data"} <= set(found)
 
 
-def _remove_run(path):
+def _remove_run(path, outputs):
     """What a run wrote; config.json last, so that half removed it is still a run."""
-    for name in reversed(_OURS):
+    for name in (*outputs, "checkpoints", _CONFIG):
         if (path / name).is_dir():
             shutil.rmtree(path / name)
         else:
@@ -75,7 +92,7 @@ def _remove_run(path):
 
 
 def _check_same(path, wanted):
-    if not _is_run(path):
+    if not _is_run(path, wanted):
         raise FileNotFoundError(
             f"{path}: expected a run to resume, found none; leave out --resume."
         )

@@ -1,6 +1,5 @@
 """A front of models in one run: train, checkpoint, resume, report."""
 
-import functools
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +13,10 @@ from paretax import metrics
 from paretax.experiments import _checkpoint
 from paretax.experiments._config import FrontConfig, preferences
 from paretax.experiments._devices import is_first_host, on_first_host, placement
-from paretax.experiments._folder import open_folder
+from paretax.experiments._folder import run_folder
 from paretax.experiments._progress import progress_bar
 from paretax.experiments._report import write_report
-from paretax.experiments._task import Task, check_task, fingerprint
+from paretax.experiments._task import Task, check_task
 from paretax.experiments._train import (
     TrainState,
     check_finite,
@@ -29,6 +28,7 @@ from paretax.experiments._train import (
 __all__ = ["Front", "front"]
 
 _SPLITS = ("train", "validation", "test")
+_OUTPUTS = ("front.png", "front.json")
 
 
 class Front(NamedTuple):
@@ -123,28 +123,23 @@ def front(
     folder = None if out is None else Path(out)
     started = time.time()
     run, state = _prepare(task, config, preferences(config, m), devices)
-    if folder is not None:
-        opened = functools.partial(
-            open_folder,
-            folder,
-            task.name,
-            config,
-            fingerprint=fingerprint(task),
-            resume=resume,
-            overwrite=overwrite,
-        )
-        on_first_host(opened)
-    if folder is None:
-        state, curves = _train(run, state, _no_curves(), None, progress, started)
-    else:
-        with _checkpoint.manager(folder) as kept:
-            found = _checkpoint.restore(kept, state) if resume else None
-            state, curves = found or (state, _no_curves())
-            state, curves = _train(run, state, curves, kept, progress, started)
+    with run_folder(
+        out, task, config, outputs=_OUTPUTS, resume=resume, overwrite=overwrite
+    ) as kept:
+        like = lambda curves: state
+        found = _checkpoint.restore(kept, like) if kept and resume else None
+        state, curves = found or (state, _no_curves())
+        state, curves = _train(run, state, curves, kept, progress, started)
     report = _report(run, state, curves)
     if folder is not None:
-        on_first_host(lambda: write_report(folder, report))
+        on_first_host(lambda: write_report(folder, "front", report, _pictures))
     return Front(run.grid, state.params, report, folder)
+
+
+def _pictures(report):
+    from paretax import viz
+
+    return {"front": viz.front(report)}
 
 
 def _prepare(task, config, grid, devices):
@@ -159,7 +154,7 @@ def _prepare(task, config, grid, devices):
         grid,
         data,
         trainer(task, config, grid, examples["train"], num_steps, where),
-        {split: evaluator(task, count, where) for split, count in examples.items()},
+        {split: evaluator(task, where) for split in _SPLITS},
     )
     return run, initial_state(task, config, grid, num_steps, where)
 
@@ -174,7 +169,7 @@ def _train(run, state: TrainState, curves, kept, progress, started):
     done = int(state.epoch)
     before = curves["seconds"]
     progress = progress and is_first_host()
-    with progress_bar(run.task.task_names, epochs, done, progress) as show:
+    with progress_bar("epoch", epochs, done, progress) as show:
         for epoch in range(done + 1, epochs + 1):
             state, losses = run.epoch(state, run.data["train"])
             check_finite(np.asarray(losses), run.grid, epoch)
@@ -184,8 +179,18 @@ def _train(run, state: TrainState, curves, kept, progress, started):
             curves["seconds"] = before + time.time() - started
             if kept is not None:
                 _checkpoint.save(kept, epoch, state, curves)
-            show(np.asarray(losses), curves["hypervolume"]["validation"][-1])
+            show(_told(run.task, curves))
     return state, curves
+
+
+def _told(task, curves):
+    best = np.min(curves["train_loss"][-1], axis=0)
+    named = zip(task.task_names, best, strict=True)
+    told = "best train loss: " + ", ".join(f"{name} {f:.3f}" for name, f in named)
+    volume = curves["hypervolume"]["validation"][-1]
+    if volume is None:
+        return told
+    return f"{told}  validation hypervolume {volume:.4f}"
 
 
 def _hypervolume(run, state, split):

@@ -8,12 +8,14 @@ import optax
 from flax import nnx
 
 from paretax import models
+from paretax.experiments._perceptron import perceptron_parts
 from paretax.experiments._tabular import load_of
 from paretax.experiments._task import Task
 
 __all__ = ["multi_mnist"]
 
 _REFERENCE = 2.0
+_WIDTHS = (256, 64)
 
 
 def multi_mnist(
@@ -49,7 +51,7 @@ def multi_mnist(
     loaded = load_of("multi_mnist", name, data_dir)
 
     def network(seed):
-        return models.Perceptron((18, 18), (256, 64), rngs=nnx.Rngs(seed))
+        return models.Perceptron((18, 18), _WIDTHS, rngs=nnx.Rngs(seed))
 
     _, apply = models.as_functions(network(0))
 
@@ -63,9 +65,7 @@ def multi_mnist(
         return rows.mean(axis=1)
 
     def scores(params, batch):
-        logits = apply(params, batch["image"] / 255.0)
-        hits = jnp.argmax(logits, axis=-1) == batch["label"].T
-        return hits.astype(jnp.float32).mean(axis=1)
+        return _accuracies(apply(params, batch["image"] / 255.0), batch)
 
     def arrays(split):
         image = np.asarray(split.image[:examples])
@@ -85,4 +85,24 @@ def multi_mnist(
         test=arrays(loaded.test),
         task_names=loaded.task_names,
         reference=(_REFERENCE, _REFERENCE),
+        specs=loaded.tasks,
+        parts=_parts(),
+    )
+
+
+def _accuracies(logits, batch):
+    hits = jnp.argmax(logits, axis=-1) == batch["label"].T
+    return hits.astype(jnp.float32).mean(axis=1)
+
+
+def _parts():
+    """The same perceptron taken apart."""
+    return perceptron_parts(
+        18 * 18,
+        _WIDTHS,
+        10,
+        read=lambda batch: (batch["image"] / 255.0).reshape(-1, 18 * 18),
+        loss=optax.softmax_cross_entropy_with_integer_labels,
+        targets=lambda batch: batch["label"].T,
+        scores=_accuracies,
     )

@@ -1,9 +1,10 @@
-"""front.json and front.png."""
+"""The report of a run and its pictures."""
 
 import importlib.metadata
 import importlib.util
 import platform
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,16 @@ __all__ = ["write_report"]
 _PACKAGES = ("paretax", "jax", "jaxlib", "optax", "flax", "numpy", "orbax-checkpoint")
 
 
-def write_report(folder: Path, report: dict[str, Any]) -> None:
-    """front.json with where and by what it was made; front.png with the extra viz."""
+def write_report(
+    folder: Path,
+    name: str,
+    report: dict[str, Any],
+    draw: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    """NAME.json with where and by what it was made; pictures with the extra viz.
+
+    `draw(report)` gives figures by the names of their files, without the suffix.
+    """
     whole = {
         **report,
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -25,11 +34,12 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
         "git_commit": _git_commit(),
         "device": [str(device.device_kind) for device in jax.devices()],
     }
-    write_json(folder / "front.json", whole)
+    write_json(folder / f"{name}.json", whole)
     if importlib.util.find_spec("matplotlib") is not None:
         from paretax import viz
 
-        write_bytes(folder / "front.png", viz.png(viz.front(whole)))
+        for picture, figure in draw(whole).items():
+            write_bytes(folder / f"{picture}.png", viz.png(figure))
 
 
 def _git_commit() -> str | None:

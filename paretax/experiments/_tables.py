@@ -5,6 +5,7 @@ import os
 import jax.numpy as jnp
 import numpy as np
 
+from paretax import data
 from paretax.experiments._multi_mnist import multi_mnist
 from paretax.experiments._tabular import Inputs, load_of, tabular
 from paretax.experiments._task import Task
@@ -43,6 +44,12 @@ def by_name(
         return census_income(name, examples=examples, data_dir=data_dir)
     if family == "mulan":
         return mulan(name, examples=examples, data_dir=data_dir)
+    if family in ("celeb_a", "nyuv2", "cityscapes"):
+        data.status(name, data_dir)  # an unknown name is answered with the nearest
+        raise ValueError(
+            f"name: {family} has no ready task; make one from data.load({family!r}) "
+            "and a network of paretax.models."
+        )
     plain = {"yeast": yeast, "solar_flare": solar_flare, "qm9": qm9}
     if name in plain:
         return plain[name](examples=examples, data_dir=data_dir)

@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from paretax import data, models
+from paretax.experiments._perceptron import perceptron_parts
 from paretax.experiments._task import Task
 
 __all__ = ["Inputs", "constant_losses", "load_of", "tabular"]
@@ -89,6 +90,22 @@ def tabular(
         test=arrays(loaded.test),
         task_names=loaded.task_names,
         reference=constant_losses(loaded),
+        specs=specs,
+        outputs=outputs,
+        parts=_parts(inputs, widths, loss, score),
+    )
+
+
+def _parts(inputs, widths, loss, score):
+    """The same perceptron taken apart."""
+    return perceptron_parts(
+        inputs.size,
+        widths,
+        1,
+        read=inputs.read,
+        loss=lambda output, label: loss(output[..., 0], label),
+        targets=lambda batch: batch["label"].T,
+        scores=lambda out, batch: score(out[..., 0], batch["label"].T).mean(axis=1),
     )
 
 

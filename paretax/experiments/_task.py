@@ -2,14 +2,43 @@
 
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-__all__ = ["Task", "check_task", "fingerprint"]
+from paretax import data
+
+__all__ = ["Parts", "Task", "check_task", "fingerprint"]
+
+
+class Parts(NamedTuple):
+    """A task's model taken apart, so that tasks can be given trunks of their own.
+
+    Attributes:
+      init_trunk, init_head: a key to the parameters of one trunk, of one head.
+      trunk: `trunk(params, batch) -> features`.
+      head: `head(params, features) -> outputs` of one task, leaves [n, ...].
+      loss: `loss(outputs, targets) -> losses` of one task, shape [n]; as in
+        `grouping.grouped`.
+      targets: `targets(batch)`, of all tasks, leaves [m, n, ...].
+      scores: `scores(outputs, batch) -> s`, outputs of all tasks with leaves [m, n,
+        ...] to shape [m], means over the batch, higher is better; or None.
+      init_shared, shared: of what all trunks have below them: `shared(params, batch)`
+        is then what `trunk` gets in place of the batch. None without it.
+    """
+
+    init_trunk: Callable[[Array], PyTree]
+    init_head: Callable[[Array], PyTree]
+    trunk: Callable[[PyTree, Any], PyTree]
+    head: Callable[[PyTree, PyTree], PyTree]
+    loss: Callable[[PyTree, PyTree], Float[Array, " n"]]
+    targets: Callable[[PyTree], PyTree]
+    scores: Callable[[PyTree, PyTree], Float[Array, " m"]] | None = None
+    init_shared: Callable[[Array], PyTree] | None = None
+    shared: Callable[[PyTree, PyTree], Any] | None = None
 
 
 class Task(NamedTuple):
@@ -26,6 +55,11 @@ class Task(NamedTuple):
         is the same pytree with fewer examples.
       task_names: m names.
       reference: hypervolume's reference point, shape [m], in units of the losses.
+      specs: what each task is, from its data set's definition, or ().
+      outputs: `outputs(params, batch) -> z` of shape [m, n], one number for each task
+        and example, for metrics that are no means (the AUC), or None. The labels are
+        then `batch["label"]`, [n, m].
+      parts: the model taken apart, which `experiments.group` needs, or None.
 
     Example:
       >>> import jax, jax.numpy as jnp, numpy as np
@@ -50,6 +84,9 @@ class Task(NamedTuple):
     test: PyTree
     task_names: tuple[str, ...]
     reference: tuple[float, ...]
+    specs: tuple[data.TaskSpec, ...] = ()
+    outputs: Callable[[PyTree, PyTree], Float[Array, "m n"]] | None = None
+    parts: Parts | None = None
 
 
 def check_task(task: Task) -> int:
@@ -65,7 +102,7 @@ def check_task(task: Task) -> int:
       TypeError: not a `Task`.
       ValueError: names and reference of different lengths, splits that are empty,
         ragged, of another structure, or hold NaN or infinity; losses or scores of
-        another shape than [m].
+        another shape than [m]; targets of its parts that are not [m, n, ...].
 
     Cost: one look at every number of the data; the losses are traced, not computed.
     """
@@ -81,13 +118,14 @@ def check_task(task: Task) -> int:
         )
     structure = jax.tree.structure(task.train)
     for split in ("train", "validation", "test"):
-        data = getattr(task, split)
-        if jax.tree.structure(data) != structure:
+        arrays = getattr(task, split)
+        if jax.tree.structure(arrays) != structure:
             raise ValueError(
                 f"{split}: expected the structure of train, {structure}, got "
-                f"{jax.tree.structure(data)}."
+                f"{jax.tree.structure(arrays)}."
             )
-        _check_split(split, data)
+        _check_targets(task, split, arrays)
+        _check_split(split, arrays)
     _check_functions(task, m)
     return m
 
@@ -107,9 +145,29 @@ def fingerprint(task: Task) -> str:
     return f"{total:08x}"
 
 
-def _check_split(split, data):
+def _check_targets(task, split, arrays):
+    """Where there are parts, a target that is not finite is that of a task by name."""
+    if task.parts is None:
+        return
+    m = len(task.task_names)
+    for leaf in jax.tree.leaves(task.parts.targets(arrays)):
+        if np.ndim(leaf) < 2 or len(leaf) != m:
+            raise ValueError(
+                f"parts.targets: expected leaves [{m}, n, ...], one row a task, got "
+                f"shape {np.shape(leaf)}."
+            )
+        finite = np.isfinite(np.asarray(leaf, np.float64)).reshape(m, -1).all(axis=1)
+        if not finite.all():
+            bad = [task.task_names[i] for i in np.flatnonzero(~finite)]
+            raise ValueError(
+                f"{split}: expected finite targets, got others for the tasks {bad}; "
+                "remove or mend what is missing."
+            )
+
+
+def _check_split(split, arrays):
     lengths = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
         name = f"{split}{jax.tree_util.keystr(path)}"
         if np.ndim(leaf) == 0:
             raise ValueError(

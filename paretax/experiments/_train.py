@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from paretax.ensembles import Placement, each_member
 from paretax.experiments._config import FrontConfig, optimizer, scalarization
+from paretax.experiments._passes import mean_over, shuffled
 from paretax.experiments._task import Task
 
 __all__ = [
@@ -23,8 +24,6 @@ __all__ = [
     "initial_state",
     "trainer",
 ]
-
-_CHUNK = 2048
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -87,7 +86,7 @@ def trainer(
         key = jax.random.fold_in(jax.random.key(config.seed), state.epoch + 2)
         keys = jax.random.split(key, config.members)
         orders = each_member(
-            lambda k: _order(k, examples, batch_size), placement=where
+            lambda k: shuffled(k, examples, batch_size), placement=where
         )(keys)
 
         def step(carry, rows):
@@ -124,13 +123,6 @@ def _gradient(task, config):
     return gradient
 
 
-def _order(key, examples, batch_size):
-    """Shuffled rows, [steps, batch]; the last ones that fill no batch are left out."""
-    steps = examples // batch_size
-    shuffled = jax.random.permutation(key, examples)[: steps * batch_size]
-    return shuffled.reshape(steps, batch_size)
-
-
 def _stays(state, where):
     return jax.lax.with_sharding_constraint(state, where.shardings(state))
 
@@ -139,38 +131,15 @@ def _whole(tree, where):
     return jax.lax.with_sharding_constraint(tree, NamedSharding(where.mesh, P()))
 
 
-def evaluator(
-    task: Task, examples: int, where: Placement
-) -> Callable[[PyTree, PyTree], Scores]:
-    """`evaluate(params, split) -> Scores` on a split of that length, compiled.
-
-    Means over equal chunks and a last shorter one, weighted by their lengths; whole on
-    each device.
-    """
-    chunk = min(_CHUNK, examples)
-    whole = examples // chunk * chunk
+def evaluator(task: Task, where: Placement) -> Callable[[PyTree, PyTree], Scores]:
+    """`evaluate(params, split) -> Scores`, compiled; whole on each device."""
 
     def means(params, batch):
         scores = task.scores(params, batch) if task.scores else None
         return Scores(task.losses(params, batch), scores)
 
     def member(params, split):
-        def body(total, chunked):
-            return jax.tree.map(jnp.add, total, means(params, chunked)), None
-
-        chunks = jax.tree.map(
-            lambda leaf: leaf[:whole].reshape(-1, chunk, *leaf.shape[1:]), split
-        )
-        first = jax.tree.map(lambda leaf: leaf[0], chunks)
-        shapes = jax.eval_shape(means, params, first)
-        zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        total, _ = jax.lax.scan(body, zero, chunks)
-        if whole == examples:
-            return jax.tree.map(lambda t: t * chunk / examples, total)
-        rest = means(params, jax.tree.map(lambda leaf: leaf[whole:], split))
-        return jax.tree.map(
-            lambda t, r: (t * chunk + r * (examples - whole)) / examples, total, rest
-        )
+        return mean_over(lambda batch: means(params, batch), split)
 
     def evaluate(params, split):
         members = each_member(member, (0, None), batch_size=1, placement=where)

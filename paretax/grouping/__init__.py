@@ -4,6 +4,7 @@ from paretax.grouping._affinity import affinity_cosine, affinity_lookahead
 from paretax.grouping._assignment import assignment, entropy, groups
 from paretax.grouping._clusters import cluster_trajectories, color_conflicts
 from paretax.grouping._dmtg import Assigned, check_finite_losses, dmtg
+from paretax.grouping._finetune import Finetuner, finetune
 from paretax.grouping._keep import Keeper, KeepState, keep_heads
 from paretax.grouping._model import Grouped, grouped
 from paretax.grouping._packing import Packing, kept, pack, repack
@@ -18,6 +19,7 @@ from paretax.grouping._search import (
 
 __all__ = [
     "Assigned",
+    "Finetuner",
     "Grouped",
     "GroupedParams",
     "Grouping",
@@ -34,6 +36,7 @@ __all__ = [
     "color_conflicts",
     "dmtg",
     "entropy",
+    "finetune",
     "group_scores",
     "grouped",
     "groups",

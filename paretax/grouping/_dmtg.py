@@ -82,7 +82,7 @@ def dmtg(
     the body of the paper was not at hand. The code has a constant τ (2.5 on CelebA, 4
     on Taskonomy), no hard draws, no warm-up, and one optimizer for all. Departures: its
     Taskonomy model scales gradients by 1/√K twice (once where 1/√N seems meant), which
-    is left out; fine-tuning after pruning is left to the user.
+    is left out; fine-tuning after pruning is `finetune`.
     """
     if not callable(temperature):
         check_positive("temperature", temperature)

@@ -25,7 +25,7 @@ def prune(
     Returns:
       `(pruned, group)`: group has shape [N], integers from 0 to G − 1 in the order of
       the trunks that are left. `pruned_predict` of them is `predict` of `params`, up to
-      rounding. To fine-tune, minimize the sum of `pruned_losses`.
+      rounding. `finetune` trains on from there.
 
     Raises:
       ValueError: heads of another shape than the packing says.
