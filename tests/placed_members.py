@@ -66,14 +66,13 @@ def loss(p, preference, x, y):
     return preference @ jnp.stack([jnp.mean(errors**2), jnp.mean(jnp.abs(errors))])
 
 
-def chain(rule, where, batch_size=None, shared=None):
+def chain(rule, where, batch_size=None, every=1):
     own = optax.adam(0.01)
     own = ensembles.per_member(own, K, batch_size=batch_size, placement=where)
+    options = {"every": every, "placement": where}
     if rule is RULES["averaged"]:
-        return optax.chain(
-            ensembles.adapt_then_combine(own, rule, shared=shared, placement=where)
-        )
-    return optax.chain(own, ensembles.transfer(rule, shared=shared, placement=where))
+        return optax.chain(ensembles.adapt_then_combine(own, rule, **options))
+    return optax.chain(own, ensembles.transfer(rule, **options))
 
 
 def program(tx, where, batch_size, num_steps):
@@ -138,6 +137,7 @@ CASES = {
     "neighbor": ["members", "members and data"],
     "distance": ["members", "members and data"],
     "averaged": ["members"],
+    "averaged every 2": ["members"],
 }
 
 
@@ -150,12 +150,14 @@ def on_one_device():
 
 def equality(report):
     for name, meshes in CASES.items():
-        rule = RULES[name]
-        plain, _, _ = run(rule)
-        theta, state, _ = run(rule, on_one_device(), P())
+        rule = RULES[name.removesuffix(" every 2")]
+        options = {"every": 2 if name.endswith("every 2") else 1}
+        plain, _, _ = run(rule, **options)
+        theta, state, _ = run(rule, on_one_device(), P(), **options)
         for placed in meshes:
             devices, spec = MESHES[placed]
-            found, across, text = run(rule, ensembles.place(devices), spec)
+            where = ensembles.place(devices)
+            found, across, text = run(rule, where, spec, **options)
             report[f"{name}, {placed}"] = {
                 "same": same(theta, found),
                 "error": max(distance(theta, found), distance(plain, found)),

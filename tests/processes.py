@@ -10,8 +10,13 @@ from pathlib import Path
 
 @functools.cache
 def report(script, devices):
-    """The JSON object that a script beside this one prints last, on so many devices."""
+    """The JSON object that a script beside this one prints last, on so many devices.
+
+    Compiled with the fusion emitters that users have: without them the same program on
+    another number of devices may round in another way.
+    """
     flags = os.environ.get("XLA_FLAGS", "")
+    flags += " --xla_cpu_use_fusion_emitters=true"
     done = subprocess.run(
         [sys.executable, "-W", "error", str(Path(__file__).parent / script)],
         capture_output=True,

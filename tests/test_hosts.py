@@ -33,9 +33,10 @@ def start(processes, out):
 
 
 def _flags():
-    """Without a number of devices: the script sets its own."""
+    """Without a number of devices, which the script sets; emitters as in processes.py."""
     flags = os.environ.get("XLA_FLAGS", "").split()
-    return " ".join(f for f in flags if "device_count" not in f)
+    kept = [f for f in flags if "device_count" not in f]
+    return " ".join([*kept, "--xla_cpu_use_fusion_emitters=true"])
 
 
 def finish(running):

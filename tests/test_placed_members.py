@@ -13,7 +13,8 @@ import pytest
 
 from paretax import ensembles, experiments
 
-EXACT = ["none, members", "fixed, members", "neighbor, members", "averaged, members"]
+EXACT = ["none, members", "fixed, members", "neighbor, members", "averaged, members",
+         "averaged every 2, members"]  # fmt: skip
 CLOSE = ["distance, members", "neighbor, members and data",
          "distance, members and data"]  # fmt: skip
 AUTO = (jax.sharding.AxisType.Auto,)
