@@ -33,7 +33,7 @@ def start(processes, out):
 
 
 def _flags():
-    """Without a number of devices, which the script sets; emitters as in processes.py."""
+    """Without a number of devices, which the script sets; as in processes.py."""
     flags = os.environ.get("XLA_FLAGS", "").split()
     kept = [f for f in flags if "device_count" not in f]
     return " ".join([*kept, "--xla_cpu_use_fusion_emitters=true"])
