@@ -13,7 +13,6 @@ that k points can cover is found by ascent on points of the exact front.
 import argparse
 import functools
 import json
-import platform
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tables import show
+from tables import show, versions
 
 import paretax as px
 from paretax import ensembles, metrics, problems, scalarizations
@@ -159,15 +158,9 @@ def main():
     args = parser.parse_args()
     names = list(METHODS)[:5:2] if args.quick else list(METHODS)
     steps, rates = (100, (0.1,)) if args.quick else (STEPS, RATES)
-    versions = {
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "paretax": px.__version__,
-    }
-    print(", ".join(f"{key} {value}" for key, value in versions.items()))
-    report = {"versions": versions, "steps": steps, "ceiling": {}, "rows": []}
+    made_by = versions()
+    print(", ".join(f"{key} {value}" for key, value in made_by.items()))
+    report = {"versions": made_by, "steps": steps, "ceiling": {}, "rows": []}
     for k in (8,) if args.quick else (8, 10):
         report["ceiling"][k] = ceiling(k)
         rows = [measure(name, k, steps, rates, STARTS) for name in names]

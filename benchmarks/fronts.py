@@ -20,7 +20,6 @@ points of the Riesz energy. Cells that are in the output file are not run again.
 import argparse
 import functools
 import json
-import platform
 import time
 from pathlib import Path
 
@@ -29,9 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from methods_of_fronts import HYPERNETWORKS, METHODS, Setting
-from tables import show
+from tables import show, versions
 
-import paretax as px
 from paretax import ensembles, experiments, metrics
 
 MEMBERS, BATCH, POINTS = 8, 32, 20
@@ -238,14 +236,8 @@ def main():
     if args.quick:
         data, names, seeds = data[:1], names[:4:3], 1
     results = json.loads(args.out.read_text()) if args.out.exists() else {}
-    versions = {
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "paretax": px.__version__,
-    }
-    print(", ".join(f"{key} {value}" for key, value in versions.items()))
+    made_by = versions()
+    print(", ".join(f"{key} {value}" for key, value in made_by.items()))
     for dataset in data:
         task = experiments.by_name(dataset)
         budget = 100 if args.quick else DATA[dataset]

@@ -19,7 +19,7 @@ real: test losses relative to naive multi-task learning (one trunk) and to rando
       DMTG's groups anew  its groups, trained like the rivals'.
       TAG, cosine         affinities every 10 steps of naive training, best partition.
       HOA                 validation losses of all pairs, trained for a quarter of the
-                          steps (its authors' early stopping), best partition.
+                          steps, to save time; best partition.
       all sets            all 2^N sets trained for all steps, best partition: exact.
     Partitions are exact (`best_grouping`) up to 10 tasks, above the best of 100 climbs
     with the same score; rivals' groups do not overlap, as DMTG's. Seconds are those of
@@ -38,18 +38,15 @@ Cells that are in the output file are not run again.
 import argparse
 import itertools
 import json
-import platform
 from pathlib import Path
 
-import jax
 import methods_of_grouping as methods
 import numpy as np
 import planted_of_grouping as planted
 import steps_of_grouping as steps
-from tables import show
+from tables import show, versions
 from tasks_of_grouping import REAL
 
-import paretax as px
 from paretax import metrics
 
 SELECTION_SEED = 100
@@ -201,15 +198,9 @@ def main():
     args = parser.parse_args()
     out = args.out or Path("grouping_quick.json" if args.quick else "grouping.json")
     results = json.loads(out.read_text()) if out.exists() else {}
-    versions = {
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "paretax": px.__version__,
-    }
-    results["versions"] = versions
-    print(", ".join(f"{key} {value}" for key, value in versions.items()))
+    made_by = versions()
+    results["versions"] = made_by
+    print(", ".join(f"{key} {value}" for key, value in made_by.items()))
 
     def save():
         out.write_text(json.dumps(results, indent=1))

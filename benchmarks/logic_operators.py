@@ -18,14 +18,13 @@ NumPy port of that code, is a check: both learned / median epochs.
 
 import argparse
 import json
-import platform
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import optax
-from tables import show
+from tables import show, versions
 
 import paretax as px
 from paretax import coordinatewise, problems
@@ -142,13 +141,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("logic_operators.json"))
     args = parser.parse_args()
     seeds, epochs = (20, 600) if args.quick else (1000, 2500)
-    versions = {
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "paretax": px.__version__,
-    }
+    made_by = versions()
     rows, swept = [], []
     for name in args.methods:
         rates = RATES if name in SWEPT and not args.quick else (LEARNING_RATE,)
@@ -157,11 +150,11 @@ def main():
         rows.append({**at_theirs, "port": PORT.get(name)})
         swept += of_rates if len(rates) > 1 else []
         print(name, rows[-1]["both"], flush=True)
-    told = ", ".join(f"{key} {value}" for key, value in versions.items())
+    told = ", ".join(f"{key} {value}" for key, value in made_by.items())
     show(f"XOR and AND, {seeds} seeds, {epochs} epochs; {told}", rows)
     if swept:
         show("Other rates", swept)
-    results = {"versions": versions, "seeds": seeds, "epochs": epochs}
+    results = {"versions": made_by, "seeds": seeds, "epochs": epochs}
     results.update({"rows": rows, "other rates": swept})
     args.out.write_text(json.dumps(results, indent=2))
 

@@ -31,7 +31,6 @@ docs/decisions/members-in-sequence.md measured for LeNet by patches.
 import argparse
 import functools
 import json
-import platform
 import time
 from pathlib import Path
 
@@ -40,7 +39,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from networks_of_multi_mnist_pairs import functions, load
-from tables import show
+from tables import show, versions
 
 import paretax as px
 
@@ -180,17 +179,11 @@ def main():
     budget = (2, RATES[1:2], 2) if args.quick else (5, RATES, 3)
     train, rest = (2_000, 2_000) if args.quick else (10_000, 5_000)
     arrays = load(train, rest)
-    versions = {
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "paretax": px.__version__,
-    }
-    told = ", ".join(f"{key} {value}" for key, value in versions.items())
+    made_by = versions()
+    told = ", ".join(f"{key} {value}" for key, value in made_by.items())
     print(f"{train} pictures, {budget[0]} epochs, {budget[2]} seeds; {told}")
     setting = {"train": train, "epochs": budget[0], "rates": budget[1]}
-    results = {"versions": versions, "setting": setting, "single": {}}
+    results = {"versions": made_by, "setting": setting, "single": {}}
     validation, test = {}, {}
     for task in ("CL", "CR", "RL", "RR"):
         alone = measure((task,), lambda key: px.total(), budget, arrays, None)
