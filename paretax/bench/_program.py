@@ -14,10 +14,10 @@ from paretax.bench._methods import Method, make_method
 from paretax.bench._settings import DatasetSettings, Settings
 from paretax.ensembles import each_member
 from paretax.experiments import Task
+from paretax.experiments._optimizer import decayed
+from paretax.experiments._passes import shuffled_steps
 
-__all__ = ["Bound", "Training", "bind", "optimizer", "trainer"]
-
-_BATCHES = 4  # this step's, the one before, and two more; see `make_method`
+__all__ = ["Bound", "Training", "bind", "trainer"]
 
 
 class Training(NamedTuple):
@@ -72,19 +72,17 @@ def bind(task: Task, part: DatasetSettings, settings: Settings) -> Bound:
         split: jax.device_put(getattr(task, split)) for split in ("train", "validation")
     }
     examples = len(jax.tree.leaves(task.train)[0])
+    batch = min(part.batch_size, examples)
     alone = 1 if settings.cells_at_once == 1 else None
 
     def start(seed):
         key = jax.random.key(seed)
-        rows = jnp.stack(
-            [_orders(jax.random.fold_in(key, 1), examples, part)] * 2
-            + [_orders(jax.random.fold_in(key, i), examples, part) for i in (2, 3)],
-            axis=1,
+        own, *others = (
+            shuffled_steps(jax.random.fold_in(key, i), 0, part.steps, examples, batch)
+            for i in (1, 2, 3)
         )
-        rows = rows.at[1:, 1].set(
-            rows[:-1, 0]
-        )  # the batch before; of the first, itself
-        return task.init(key), rows
+        before = jnp.concatenate([own[:1], own[:-1]])  # of the first step, itself
+        return task.init(key), jnp.stack([own, before, *others], axis=1)
 
     def starts(seeds):
         params, rows = each_member(start, batch_size=alone)(seeds)
@@ -94,41 +92,6 @@ def bind(task: Task, part: DatasetSettings, settings: Settings) -> Bound:
 
     evaluate = each_member(evaluator(task), (0, None), batch_size=1)
     return Bound(task, part, settings, splits, jax.jit(starts), jax.jit(evaluate))
-
-
-def _orders(key, examples, part):
-    """Rows of each step, [steps, batch]: epochs of shuffled rows, whole batches."""
-    batch = min(part.batch_size, examples)
-    epoch = examples // batch
-    keys = jax.random.split(key, -(-part.steps // epoch))
-    rows = jax.lax.map(
-        lambda k: jax.random.permutation(k, examples)[: epoch * batch], keys
-    )
-    return rows.reshape(-1, batch)[: part.steps]
-
-
-def optimizer(
-    settings: Settings, rate: Float[Array, ""] | float, num_steps: int
-) -> optax.GradientTransformation:
-    """The optimizer of all methods: cosine decay to 0 over the steps.
-
-    Args:
-      settings: of the benchmark.
-      rate: the first learning rate, which may be traced.
-      num_steps: of the run.
-
-    Returns:
-      An optax transformation.
-
-    Cost: none.
-    """
-
-    def schedule(count):
-        return rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(count / num_steps, 1.0)))
-
-    if settings.optimizer == "sgd":
-        return optax.sgd(schedule, momentum=0.9)
-    return optax.adam(schedule)
 
 
 def trainer(
@@ -161,13 +124,13 @@ def trainer(
         return make_method(task.losses, name, used, m)
 
     def begin(params, seed):
-        tx = optimizer(settings, 0.0, bound.part.steps)
+        tx = decayed(settings.optimizer, 0.0, bound.part.steps)
         key = jax.random.fold_in(jax.random.key(seed), 4)
         state = method(np.ones(m, np.float32)).init(params, key)
         return Training(params, tx.init(params), state)
 
     def cell(training, rate, weights, rows, train):
-        tx = optimizer(settings, rate, bound.part.steps)
+        tx = decayed(settings.optimizer, rate, bound.part.steps)
         direction = method(weights).direction
 
         def step(state, four):

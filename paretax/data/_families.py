@@ -70,16 +70,6 @@ def _mulan_folder(config, manual_dir=None):
     return f"{config}-{_mulan.digest(config, manual_dir)}"
 
 
-def _missing_nyuv2(config, manual_dir=None):
-    del config
-    return _dense.missing(_dense.NYUV2, manual_dir)
-
-
-def _missing_cityscapes(config, manual_dir=None):
-    del config
-    return _dense.missing(_dense.CITYSCAPES, manual_dir)
-
-
 FAMILIES = {
     "multi_mnist": Family(
         builder="MultiMnist",
@@ -128,14 +118,18 @@ FAMILIES = {
         builder="Nyuv2",
         split=_dense.RoomSplit,
         configs=lambda manual_dir=None: ("",),
-        missing=_missing_nyuv2,
+        missing=lambda config, manual_dir=None: _dense.missing(
+            _dense.NYUV2, manual_dir
+        ),
         about=lambda config: _dense.about(_dense.NYUV2),
     ),
     "cityscapes": Family(
         builder="Cityscapes",
         split=_dense.CitySplit,
         configs=lambda manual_dir=None: ("",),
-        missing=_missing_cityscapes,
+        missing=lambda config, manual_dir=None: _dense.missing(
+            _dense.CITYSCAPES, manual_dir
+        ),
         about=lambda config: _dense.about(_dense.CITYSCAPES),
     ),
     "mulan": Family(

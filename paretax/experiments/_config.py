@@ -8,6 +8,7 @@ import optax
 
 from paretax import ensembles, scalarizations
 from paretax._checks import check_count, check_non_negative, check_positive
+from paretax.experiments._optimizer import decayed
 
 __all__ = ["FrontConfig", "optimizer", "preferences", "scalarization"]
 
@@ -105,11 +106,7 @@ def optimizer(
     where: ensembles.Placement | None = None,
 ) -> optax.GradientTransformation:
     """Each member's optimizer, then the transfer among members."""
-    rate = optax.cosine_decay_schedule(config.learning_rate, num_steps)
-    if config.optimizer == "sgd":
-        own = optax.sgd(rate, momentum=0.9)
-    else:
-        own = optax.adam(rate)
+    own = decayed(config.optimizer, config.learning_rate, num_steps)
     members = ensembles.per_member(own, config.members, placement=where)
     coupling = _coupling(config, -(-num_steps // config.transfer_every), grid)
     options = {"every": config.transfer_every, "placement": where}

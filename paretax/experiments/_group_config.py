@@ -12,6 +12,7 @@ from paretax._checks import (
     check_non_negative,
     check_positive,
 )
+from paretax.experiments._optimizer import decayed
 from paretax.grouping import GroupedParams
 
 __all__ = [
@@ -166,7 +167,7 @@ def temperature_at(config: GroupConfig, step: int) -> float:
 
 def group_optimizer(config: GroupConfig) -> optax.GradientTransformation:
     """Of `GroupedParams`: the network's, and one of the logits' own."""
-    net = _optimizer(config, config.learning_rate, config.steps)
+    net = decayed(config.optimizer, config.learning_rate, config.steps)
     logits = optax.adam(config.logits_learning_rate)
     names: Any = ("net", "net", "net", "logits")
     labels = GroupedParams(*names)
@@ -175,11 +176,5 @@ def group_optimizer(config: GroupConfig) -> optax.GradientTransformation:
 
 def finetune_optimizer(config: GroupConfig) -> optax.GradientTransformation:
     """Of `PrunedParams`."""
-    return _optimizer(config, config.finetune_learning_rate, finetune_steps(config))
-
-
-def _optimizer(config, learning_rate, steps):
-    rate = optax.cosine_decay_schedule(learning_rate, max(steps, 1))
-    if config.optimizer == "sgd":
-        return optax.sgd(rate, momentum=0.9)
-    return optax.adam(rate)
+    steps = max(finetune_steps(config), 1)
+    return decayed(config.optimizer, config.finetune_learning_rate, steps)
