@@ -4,8 +4,8 @@ Every method trains k = 8 models of one task within the same budget of gradient
 evaluations (backward passes of one member): a method on the Jacobian of m tasks takes m
 a step, so it makes 1/m of the steps. Every member has mini-batches of its own, so a
 member-step sees 32 new examples, whatever the method. Rates come from one grid (a
-hypernetwork, which Adam trains, has one of its own); the rate of each method
-and data set is the one with the largest mean of the validation hypervolume over the
+hypernetwork, which Adam trains, has one of its own), which goes on downwards while the
+lowest is the best; the rate of each method and data set is the one with the largest mean of the validation hypervolume over the
 run, with the first seed. The test hypervolume of all seeds with that rate is reported:
 its end, and the gradient evaluations until it reaches 95% of the best end of any
 method, the mean of the seeds.
@@ -36,15 +36,25 @@ MEMBERS, BATCH, POINTS = 8, 32, 20
 MARGIN = 0.1
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 RATES_OF_HYPERNETWORKS = (1e-4, 3e-4, 1e-3, 3e-3)
-# data set -> gradient evaluations a member
+BUDGET = 2_000  # gradient evaluations a member
+# data set -> how many of its tasks are trained; None: all
 DATA = {
-    "multi_mnist/mnist": 2_000,
-    "multi_mnist/fashion": 2_000,
-    "multi_mnist/fashion_and_mnist": 2_000,
-    "census_income": 2_000,
-    "solar_flare": 600,
+    "multi_mnist/mnist": None,
+    "multi_mnist/fashion": None,
+    "multi_mnist/fashion_and_mnist": None,
+    "census_income": None,
+    "qm9": 3,  # mu, alpha, homo
 }
 HELD_OUT = 5_000  # the hypervolumes are those of so many examples at most
+
+
+def first_tasks(task, m):
+    """The task with its first m losses only; all for None."""
+    return task._replace(
+        losses=lambda params, batch: task.losses(params, batch)[:m],
+        task_names=task.task_names[:m],
+        reference=task.reference[:m],
+    )
 
 
 def grid(m):
@@ -144,6 +154,9 @@ def measure(task, name, budget, seeds, rates, cells, save):
         return cells[key]
 
     area = {rate: np.mean(cell(rate, 0)["validation"]) for rate in rates}
+    while len(rates) > 1 and max(area, key=area.get) == min(area):
+        lower = float(f"{min(area) / 3:.1g}")
+        area[lower] = np.mean(cell(lower, 0)["validation"])
     cells["best"] = max(area, key=area.get)
     for seed in range(1, seeds):
         cell(cells["best"], seed)
@@ -239,8 +252,8 @@ def main():
     made_by = versions()
     print(", ".join(f"{key} {value}" for key, value in made_by.items()))
     for dataset in data:
-        task = experiments.by_name(dataset)
-        budget = 100 if args.quick else DATA[dataset]
+        task = first_tasks(experiments.by_name(dataset), DATA[dataset])
+        budget = 100 if args.quick else BUDGET
         found = results.setdefault(dataset, {})
         for name in names:
             rates = RATES_OF_HYPERNETWORKS if name in HYPERNETWORKS else RATES

@@ -29,9 +29,9 @@ def jacobian(network):
     fun = network.losses
     if network.has_aux:
         fun = lambda *a: network.losses(*a)[0]
-    jac = jax.jacrev(fun)(network.params, *network.args)
+    both = jax.jit(lambda p, args: (jax.jacrev(fun)(p, *args), fun(p, *args)))
+    jac, losses = both(network.params, network.args)
     leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(jac)]
-    losses = fun(network.params, *network.args)
     return jac, np.concatenate([np.asarray(x) for x in leaves], axis=1), losses
 
 
