@@ -1,9 +1,9 @@
 """The methods of fronts.py: k models of a task in one program, each by its own rule.
 
 Every method is a `Method`; all take the same mini-batches of their own for every
-member, SGD with momentum 0.9 (the hypernetwork Adam) and a cosine decay to 0 over their
-steps. A gradient evaluation is one backward pass of one member: a weighted sum takes
-one a step, a method on the Jacobian m.
+member, SGD with momentum 0.9 or Adam (the hypernetwork Adam) and a cosine decay to 0
+over their steps. A gradient evaluation is one backward pass of one member: a weighted
+sum takes one a step, a method on the Jacobian m.
 """
 
 from collections.abc import Callable
@@ -40,13 +40,15 @@ class Method(NamedTuple):
 class Setting(NamedTuple):
     """What a method is built for: the task, preferences [k, m], a schedule, its length.
 
-    `rate` maps a step to a learning rate; `steps` is how many there will be.
+    `rate` maps a step to a learning rate; `steps` is how many there will be; the
+    members' `optimizer` is sgd or adam.
     """
 
     task: Any
     preferences: jax.Array
     rate: Callable[[jax.Array], jax.Array]
     steps: int
+    optimizer: str = "sgd"
 
 
 def copies(task, key, k):
@@ -62,8 +64,11 @@ def own(task, key, k):
 
 
 def optimizer(setting):
-    sgd = optax.sgd(setting.rate, momentum=0.9)
-    return ensembles.per_member(sgd, len(setting.preferences))
+    if setting.optimizer == "adam":
+        own = optax.adam(setting.rate)
+    else:
+        own = optax.sgd(setting.rate, momentum=0.9)
+    return ensembles.per_member(own, len(setting.preferences))
 
 
 def scalarized(scalarization, tx):
