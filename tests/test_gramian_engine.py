@@ -342,7 +342,7 @@ def test_rows_for_every_example_and_task(route):
     for ids in (jnp.asarray([[1, 1, 8], [0, 3, 1], [2, 2, 2], [5, 1, 0]]),
                 jnp.asarray([[1], [3], [1], [0]])):  # fmt: skip
         y = networks.normal(6, 4, ids.shape[1], 2)
-        rows = jax.vmap(jax.jacrev(losses), (None, 0, 0))(params, ids, y)
+        rows = jax.jit(jax.vmap(jax.jacrev(losses), (None, 0, 0)))(params, ids, y)
         rows = jax.tree.map(lambda leaf: leaf.reshape(8, *leaf.shape[2:]), rows)
         matrix = np.concatenate(
             [np.asarray(leaf).reshape(8, -1) for leaf in jax.tree.leaves(rows)], 1
@@ -353,7 +353,8 @@ def test_rows_for_every_example_and_task(route):
         close(gram, matrix @ matrix.T)
         weights = networks.normal(7, 8)
         expected = jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, 1), rows)  # noqa: B023
-        jax.tree.map(close, jax.jit(lambda b, w: b(w))(pullback, weights), expected)
+        back = jax.jit(lambda pullback, w: pullback(w))
+        jax.tree.map(close, back(pullback, weights), expected)
 
         active = jnp.ones((4, 2), bool).at[2, 0].set(False)
         _, gram, pullback = jax.jit(engine)(
@@ -365,7 +366,7 @@ def test_rows_for_every_example_and_task(route):
             lambda leaf: jnp.tensordot(jnp.where(keep, weights, 0), leaf, 1),  # noqa: B023
             rows,
         )
-        jax.tree.map(close, pullback(weights), expected)
+        jax.tree.map(close, back(pullback, weights), expected)
 
 
 def test_the_explanation_is_a_table_and_needs_shapes_only():
@@ -432,6 +433,7 @@ def test_an_ensemble_of_engines_is_the_loop_over_members():
 def test_the_gramian_is_differentiable(route):
     losses, params, x = wide(width=8, depth=2)
 
+    @jax.jit
     def value(scale):
         scaled = jax.tree.map(lambda leaf: scale * leaf, params)
         _, gram, back = px.value_and_gramian(losses, route=route)(scaled, x)
