@@ -5,8 +5,10 @@ from paretax.experiments._devices import share
 from paretax.experiments._front import Front, front
 from paretax.experiments._group import Groups, group
 from paretax.experiments._group_config import GroupConfig
+from paretax.experiments._molecules import qm9_graphs
 from paretax.experiments._multi_mnist import multi_mnist
 from paretax.experiments._named import named
+from paretax.experiments._pictures import CELEB_A_9, celeb_a
 from paretax.experiments._tables import (
     by_name,
     census_income,
@@ -19,6 +21,7 @@ from paretax.experiments._task import Parts, Task, check_task
 from paretax.experiments._train import NonFiniteLossError
 
 __all__ = [
+    "CELEB_A_9",
     "Front",
     "FrontConfig",
     "GroupConfig",
@@ -27,6 +30,7 @@ __all__ = [
     "Parts",
     "Task",
     "by_name",
+    "celeb_a",
     "census_income",
     "check_task",
     "front",
@@ -35,6 +39,7 @@ __all__ = [
     "multi_mnist",
     "named",
     "qm9",
+    "qm9_graphs",
     "share",
     "solar_flare",
     "yeast",

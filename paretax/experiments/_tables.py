@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from paretax import data
+from paretax.experiments._molecules import qm9_graphs
 from paretax.experiments._multi_mnist import multi_mnist
+from paretax.experiments._pictures import celeb_a
 from paretax.experiments._tabular import Inputs, load_of, tabular
 from paretax.experiments._task import Task
 
@@ -21,7 +23,8 @@ def by_name(
     """The task of a data set: what `paretax front NAME` trains.
 
     Args:
-      name: one of `paretax.data.names()`; a family's name means its first.
+      name: one of `paretax.data.names()`; a family's name means its first. And
+        "qm9/graphs", the molecules of qm9 as `qm9_graphs` sees them.
       examples: use the first so many of each split; None for all.
       data_dir: where data sets lie, as in `paretax.data.load`.
 
@@ -42,18 +45,32 @@ def by_name(
     family = str(name).split("/")[0]
     if family == "census_income":
         return census_income(name, examples=examples, data_dir=data_dir)
+    if family == "qm9":
+        return _molecules(name)(examples=examples, data_dir=data_dir)
     if family == "mulan":
         return mulan(name, examples=examples, data_dir=data_dir)
-    if family in ("celeb_a", "nyuv2", "cityscapes"):
+    if family in ("nyuv2", "cityscapes"):
         data.status(name, data_dir)  # an unknown name is answered with the nearest
         raise ValueError(
             f"name: {family} has no ready task; make one from data.load({family!r}) "
             "and a network of paretax.models."
         )
-    plain = {"yeast": yeast, "solar_flare": solar_flare, "qm9": qm9}
+    plain = {"celeb_a": celeb_a, "yeast": yeast, "solar_flare": solar_flare}
     if name in plain:
         return plain[name](examples=examples, data_dir=data_dir)
     return multi_mnist(name, examples=examples, data_dir=data_dir)
+
+
+def _molecules(name):
+    """The tasks that one data set makes: of its eigenvalues, and of its atoms."""
+    known = {"qm9": qm9, "qm9/graphs": qm9_graphs}
+    if name not in known:
+        raise ValueError(
+            f"name: unknown task {name!r}. Did you mean 'qm9/graphs'? Known of qm9: "
+            "qm9, a perceptron on eigenvalues, and qm9/graphs, message passing between "
+            "atoms."
+        )
+    return known[name]
 
 
 def census_income(
@@ -184,8 +201,8 @@ def qm9(*, examples: int | None = None, data_dir: _Folder = None) -> Task:
 
     Reference: Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022,
     arXiv:2202.01017. Departures: eigenvalues and a perceptron, where the paper has
-    molecular graphs and a message-passing network; what its data set's definition
-    lists, see `paretax.data`.
+    molecular graphs and a message-passing network, as has `qm9_graphs`; what its data
+    set's definition lists, see `paretax.data`.
     """
     loaded = load_of("qm9", "qm9", data_dir)
     return tabular(loaded, (256, 256, 128), examples=examples)

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, PyTree
 
 from paretax import data, models
 from paretax.experiments._perceptron import perceptron_parts
-from paretax.experiments._task import Task
+from paretax.experiments._task import Parts, Task
 
-__all__ = ["Inputs", "constant_losses", "load_of", "tabular"]
+__all__ = ["Inputs", "by_specs", "constant_losses", "load_of", "tabular"]
 
 
 class Inputs(NamedTuple):
@@ -63,7 +63,6 @@ def tabular(
         size = loaded.train.features.shape[1]
         inputs = Inputs(("features",), lambda batch: batch["features"], size)
     specs = loaded.tasks
-    loss, score = _loss(specs), _score(specs)
 
     def network(seed):
         return models.Perceptron(
@@ -72,17 +71,38 @@ def tabular(
         )  # fmt: skip
 
     _, apply = models.as_functions(network(0))
+    return by_specs(
+        loaded,
+        inputs.fields,
+        init=lambda key: models.as_functions(network(key))[0],
+        outputs=lambda params, batch: apply(params, inputs.read(batch))[..., 0],
+        examples=examples,
+        parts=_parts(inputs, widths, _loss(specs), _score(specs)),
+    )
 
-    def outputs(params, batch):
-        return apply(params, inputs.read(batch))[..., 0]
+
+def by_specs(
+    loaded: data.Dataset,
+    fields: Sequence[str],
+    *,
+    init: Callable[[Array], PyTree],
+    outputs: Callable[[PyTree, PyTree], Float[Array, "m n"]],
+    examples: int | None = None,
+    parts: Parts | None = None,
+) -> Task:
+    """Any network with one output a task; losses, scores and reference as `tabular`.
+
+    `fields` are the arrays of a split that a batch holds besides its labels; the rest
+    as in `Task`.
+    """
+    loss, score = _loss(loaded.tasks), _score(loaded.tasks)
 
     def arrays(split) -> dict[str, Any]:
-        fields = (*inputs.fields, "label")
-        return {field: getattr(split, field)[:examples] for field in fields}
+        return {field: getattr(split, field)[:examples] for field in (*fields, "label")}
 
     return Task(
         name=loaded.name.replace("/", "_"),
-        init=lambda key: models.as_functions(network(key))[0],
+        init=init,
         losses=lambda p, batch: loss(outputs(p, batch), batch["label"].T).mean(axis=1),
         scores=lambda p, batch: score(outputs(p, batch), batch["label"].T).mean(axis=1),
         train=arrays(loaded.train),
@@ -90,9 +110,9 @@ def tabular(
         test=arrays(loaded.test),
         task_names=loaded.task_names,
         reference=constant_losses(loaded),
-        specs=specs,
+        specs=loaded.tasks,
         outputs=outputs,
-        parts=_parts(inputs, widths, loss, score),
+        parts=parts,
     )
 
 
