@@ -16,31 +16,36 @@ INSIDE = 5  # steps in one timed call
 
 
 def perceptron(widths):
-    return lambda: (*network(widths, True), (widths[0],))
+    return lambda at_once: (*network(widths, True), (widths[0],))
 
 
-def lenet():
+def lenet(at_once):
     _, apply = models.as_functions(Encoder(nnx.Rngs(0)))
     _, start = network((1, 50), True)
     model = grouping.grouped(
-        apply, lambda p, h: h @ p[0] + p[1], optax.sigmoid_binary_cross_entropy
+        apply,
+        lambda p, h: h @ p[0] + p[1],
+        optax.sigmoid_binary_cross_entropy,
+        trunks_at_once=at_once,
     )
     first = lambda key: models.as_functions(Encoder(nnx.Rngs(key)))[0]
     return model, {"trunk": first, "head": start["head"]}, (28, 28)
 
 
-# name -> network, tasks, groups, batch
+# name -> network, trunks at once, tasks, groups, batch
 CASES = {
-    "perceptron 103-128-64, 14 tasks": (perceptron((103, 128, 64)), 14, 3, 64),
-    "perceptron 256-512-512, 40 tasks": (perceptron((256, 512, 512)), 40, 3, 256),
-    "LeNet by patches, 9 tasks": (lenet, 9, 3, 64),
+    "perceptron 103-128-64, 14 tasks": (perceptron((103, 128, 64)), None, 14, 3, 64),
+    "perceptron 256-512-512, 40 tasks": (perceptron((256, 512, 512)), None, 40, 3, 256),
+    "LeNet by patches, 9 tasks": (lenet, None, 9, 3, 64),
+    "LeNet by patches, trunks in turn, 9 tasks": (lenet, 1, 9, 3, 64),
 }
 
 
 def steps_of(case):
     """By name: `(program, carry)`, each of `INSIDE` steps of Adam."""
-    make, n, k, batch = CASES[case]
-    model, start, shape = make()
+    make, at_once, n, k, batch = CASES[case]
+    model, start, shape = make(at_once)
+    together, _, _ = make(None)
     inputs, labels = jax.random.split(jax.random.key(0))
     x = jax.random.normal(inputs, (batch, *shape))
     y = jax.random.bernoulli(labels, 0.5, (n, batch)).astype(float)
@@ -55,7 +60,7 @@ def steps_of(case):
         return relaxed(params, key, 0, x, y, packing=packing)[0].sum()
 
     def naive(params, key):
-        return model.losses(params, x, y).sum()
+        return together.losses(params, x, y).sum()
 
     return {
         "one naive model": on(
@@ -67,7 +72,7 @@ def steps_of(case):
             lambda params, key: dmtg(params, key, packing),
             grouping.repack(decided, packing),
         ),
-        "K groups": on(*plain(model, start, x, y, group, k)),
+        "K groups": on(*plain(together, start, x, y, group, k)),
         "pruned": on(
             lambda params, key: model.pruned_losses(params, group, x, y).sum(), pruned
         ),
@@ -119,4 +124,4 @@ def measure(case, repeats):
             begun = time.process_time()
             jax.block_until_ready(program(*carry, key))
             seconds[name].append((time.process_time() - begun) / INSIDE)
-    return {"step_s": seconds, "compile_s": compiled, "groups": CASES[case][2]}
+    return {"step_s": seconds, "compile_s": compiled, "groups": CASES[case][3]}

@@ -1,6 +1,7 @@
 """A run with task groups: results, run folder, resuming, faults, pictures."""
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -83,6 +84,14 @@ def test_the_run_folder_holds_what_it_should(finished):
     assert "| parameters | 10 | 7 |" in told
     for name in ("assignment", "affinity", "dendrogram"):
         assert (finished.folder / f"{name}.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_trunks_in_turn_train_alike_and_are_counted_whole(finished):
+    turns = experiments.group(task, dataclasses.replace(CONFIG, trunks_at_once=1))
+    assert turns.group.tolist() == finished.group.tolist()
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
+    jax.tree.map(close, turns.params, finished.params)
+    assert turns.report["flops_per_step"] == finished.report["flops_per_step"]
 
 
 def test_a_killed_run_resumes_to_the_same_bits(finished, tmp_path):
@@ -228,6 +237,7 @@ def test_faults_of_a_task_are_named_before_training(bad, config, message):
     [
         ({"groups": 0}, "groups: expected at least 1"),
         ({"steps": -1}, "steps: expected at least 0"),
+        ({"trunks_at_once": -1}, "trunks_at_once: expected at least 0"),
         ({"temperature": 0.0}, "temperature: expected a number above 0"),
         ({"last_temperature": -1.0}, "last_temperature: expected a number above 0"),
         ({"finetune_share": -0.1}, "finetune_share: expected a number of at least 0"),

@@ -14,11 +14,12 @@ from flax import nnx
 import paretax as px
 from paretax import ensembles, grouping, metrics, models
 
-MODEL = grouping.grouped(
+PARTS = (
     lambda w, x: jnp.tanh(x @ w),
     lambda v, h: h @ v,
     lambda y, t: (y - t) ** 2,
 )
+MODEL = grouping.grouped(*PARTS)
 
 
 def normal(*shape):
@@ -142,6 +143,25 @@ def test_losses_are_those_of_loops_and_missing_labels_may_be_nan():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert not gradient.heads[:, 2].any()
     assert not gradient.logits[2].any()
+
+
+def test_trunks_in_turn_are_those_at_once():
+    params, x, targets = small()
+    pruned, group = grouping.prune(params)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def found(at_once):
+        model = grouping.grouped(*PARTS, trunks_at_once=at_once)
+        whole = jax.grad(lambda p: model.losses(p, x, targets).sum())(params)
+        return whole, model.pruned_losses(pruned, group, x, targets)
+
+    expected = found(None)
+    for at_once in (1, 3, 9):  # one by one, a smaller group at the end, all
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+            found(at_once),
+            expected,
+        )
 
 
 def test_a_draw_for_each_example_weights_each_example():
@@ -632,6 +652,7 @@ REFUSED = {
     "num_groups": lambda: grouping.init_params(
         jax.random.key(0), 2, 0, trunk=normal(2), head=normal(2)
     ),
+    "trunks_at_once": lambda: grouping.grouped(*PARTS, trunks_at_once=0),
     "threshold": lambda: grouping.keep_heads(threshold=2.0, patience=1),
     "patience": lambda: grouping.keep_heads(threshold=0.1, patience=0),
     r"keep: .* got none for \[1\]": lambda: grouping.pack(np.array([[True], [False]])),

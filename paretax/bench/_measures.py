@@ -68,11 +68,14 @@ def evaluator(
 
     Returns:
       A function of a model's parameters and of a whole split; some examples at once,
-      so that activations fit in memory.
+      so that activations fit in memory. Where the specs say that labels may be missing
+      and the split has `known`, bool [n, m], means and AUC are over the known ones.
 
     Cost: one forward pass over the split.
     """
     named = measures(task)
+    masked = any(spec.missing == "masked" for spec in task.specs)
+    masked &= isinstance(task.train, dict) and "known" in task.train
 
     def example(params, rows):
         one = jax.tree.map(lambda leaf: leaf[None], rows)
@@ -84,16 +87,38 @@ def evaluator(
         losses, scores, outputs = jax.lax.map(
             lambda rows: example(params, rows), split, batch_size=_EXAMPLES_AT_ONCE
         )
+        known = split["known"] if masked else None
         found = []
         for i, measure in enumerate(named):
+            there = None if known is None else known[:, i]
             if measure.metric == "AUC":
-                found.append(metrics.auc(outputs[:, i], split["label"][:, i]))
+                found.append(_auc(outputs[:, i], split["label"][:, i], there))
             elif measure.metric == "MAE":
-                found.append(-scores[:, i].mean())
+                found.append(-_mean(scores[:, i], there))
             elif measure.metric in ("MSE", "loss"):
-                found.append(losses[:, i].mean())
+                found.append(_mean(losses[:, i], there))
             else:
-                found.append(scores[:, i].mean())
-        return losses.mean(axis=0), jnp.stack(found)
+                found.append(_mean(scores[:, i], there))
+        return _mean(losses, known), jnp.stack(found)
 
     return evaluate
+
+
+def _mean(rows, known):
+    """Over the examples that have the label; NaN where none has."""
+    if known is None:
+        return rows.mean(axis=0)
+    return jnp.where(known, rows, 0).sum(axis=0) / known.sum(axis=0)
+
+
+def _auc(outputs, labels, known):
+    """Over the examples that have the label.
+
+    The u others become negatives below all. Each positive is above them, so that the
+    area is (area · n + u) / (n + u), n the known negatives.
+    """
+    if known is None:
+        return metrics.auc(outputs, labels)
+    u, n = (~known).sum(), (known & (labels == 0)).sum()
+    lowest = jnp.where(known, outputs, -jnp.inf)
+    return (metrics.auc(lowest, jnp.where(known, labels, 0)) * (n + u) - u) / n

@@ -2,8 +2,10 @@
 
 A set NAME is NAME.arff, or NAME-train.arff and NAME-test.arff. Its targets are the
 labels of NAME.xml, or those that MEKA's option "-C n" in @relation counts from the
-front (n > 0) or from the back (n < 0). Where there is a file NAME.md5, as md5sum writes
-it, the ARFF files are checked against it.
+front (n > 0) or from the back (n < 0). A target without a value ("?") is a fault, but
+for labels with the attribute missing="masked" in NAME.xml, as in <label name="bird"
+missing="masked"/>: our own word, which Mulan does not know. Where there is a file
+NAME.md5, as md5sum writes it, the ARFF files are checked against it.
 """
 
 import hashlib
@@ -80,9 +82,13 @@ def compose(name: str, manual_dir: str | os.PathLike | None = None) -> Contents:
     the validation split; else rows are dealt 3 : 1 : 1 within the strata of the rarest
     label.
 
+    A missing target of a masked task is −1 among classes, else NaN; it counts as 0 in
+    the strata, and means and scales are those of the others.
+
     Raises:
       MissingSourceError: no such set.
-      ValueError: a damaged file, no targets or no such ones, a missing target.
+      ValueError: a damaged file, no targets or no such ones, a missing target that no
+        mask allows, or a split without any value of a task.
     """
     files = [path for path in _files(name, manual_dir) if path.suffix == ".arff"]
     _check_sums(name, files)
@@ -91,29 +97,19 @@ def compose(name: str, manual_dir: str | os.PathLike | None = None) -> Contents:
         raise ValueError(
             f"{files[1].name}: expected the attributes of {files[0].name}, got others."
         )
-    names = _targets(name, arffs[0], files[0].parent)
+    names, masked = _targets(name, arffs[0], files[0].parent)
     binary = _binary(name, arffs[0].attributes, names)
     parts = [_part(arff, names) for arff in arffs]
     features, targets, rows = _split(parts, binary)
-    _check_targets(name, targets, names)
+    _check_targets(name, targets, names, masked, rows)
     features, facts = _scaled(features, rows["train"], arffs[0].attributes, names)
     mean, scale = np.zeros(len(names)), np.ones(len(names))
     if not binary:
-        mean, scale = standardize(targets[rows["train"]])
+        seen = [c[~np.isnan(c), None] for c in targets[rows["train"]].T]
+        each = [standardize(column) for column in seen]
+        mean, scale = (np.concatenate(both) for both in zip(*each, strict=True))
         targets = (targets - mean) / scale
-    tasks = tuple(
-        TaskSpec(target, "binary cross-entropy", "accuracy", True)
-        if binary
-        else TaskSpec(
-            target,
-            "squared error",
-            "R2",
-            True,
-            mean=float(mean[i]),
-            scale=float(scale[i]),
-        )
-        for i, target in enumerate(names)
-    )
+    tasks = _specs(names, masked, binary, mean, scale)
     splits = {
         split: Table(features[own].astype(np.float32), targets[own].astype(np.float32))
         for split, own in rows.items()
@@ -121,8 +117,27 @@ def compose(name: str, manual_dir: str | os.PathLike | None = None) -> Contents:
     contents = check_contents(Contents(splits, tasks, facts), f"mulan/{name}")
     if not binary:
         return contents
-    whole = {k: Table(v.features, v.label.astype(np.int32)) for k, v in splits.items()}
+    whole = {
+        split: Table(features, np.nan_to_num(label, nan=-1).astype(np.int32))
+        for split, (features, label) in splits.items()
+    }
     return contents._replace(splits=whole)
+
+
+def _specs(names, masked, binary, mean, scale) -> tuple[TaskSpec, ...]:
+    tasks = tuple(
+        TaskSpec(target, "binary cross-entropy", "accuracy", True)
+        if binary
+        else TaskSpec(
+            target, "squared error", "R2", True, mean=float(mean[i]),
+            scale=float(scale[i]),
+        )
+        for i, target in enumerate(names)
+    )  # fmt: skip
+    return tuple(
+        spec._replace(missing="masked") if spec.name in masked else spec
+        for spec in tasks
+    )
 
 
 def _files(name, manual_dir):
@@ -155,8 +170,9 @@ def _check_sums(name, files):
             )
 
 
-def _targets(name: str, arff: Arff, folder: Path) -> tuple[str, ...]:
-    """The names of the targets, in the order of the columns."""
+def _targets(name: str, arff: Arff, folder: Path) -> tuple[tuple[str, ...], set[str]]:
+    """The names of the targets, in the order of the columns, and which are masked."""
+    masked = set()
     columns = [attribute.name for attribute in arff.attributes]
     path = folder / f"{name}.xml"
     if path.is_file():
@@ -164,7 +180,9 @@ def _targets(name: str, arff: Arff, folder: Path) -> tuple[str, ...]:
             tree = ElementTree.fromstring(path.read_bytes())
         except ElementTree.ParseError as error:
             raise ValueError(f"{path}: expected XML, got {error}.") from error
-        labels = [e.get("name") for e in tree.iter() if e.tag.split("}")[-1] == "label"]
+        found = [e for e in tree.iter() if e.tag.split("}")[-1] == "label"]
+        labels = [e.get("name") for e in found]
+        masked = {str(e.get("name")) for e in found if _is_masked(e, path)}
         absent = [label for label in labels if label not in columns]
         if absent:
             raise ValueError(
@@ -181,7 +199,17 @@ def _targets(name: str, arff: Arff, folder: Path) -> tuple[str, ...]:
             f"{len(wanted)} of {len(columns)}; name them in {path.name}, as "
             '<labels><label name="..."/></labels>.'
         )
-    return tuple(column for column in columns if column in wanted)
+    return tuple(column for column in columns if column in wanted), masked
+
+
+def _is_masked(label, path) -> bool:
+    rule = label.get("missing", "refused")
+    if rule not in ("refused", "masked"):
+        raise ValueError(
+            f'{path}: expected missing="masked" or "refused" of the label '
+            f"{label.get('name')}, got {rule!r}."
+        )
+    return rule == "masked"
 
 
 def _binary(name, attributes: tuple[Attribute, ...], names) -> bool:
@@ -212,7 +240,7 @@ def _split(parts: list[_Part], binary: bool):
     features, targets = (np.concatenate(both) for both in zip(*parts, strict=True))
     strata = np.zeros(len(targets), int)
     if binary:
-        strata = rarest_label(targets)
+        strata = rarest_label(np.nan_to_num(targets))
     if len(parts) == 1:
         return features, targets, deal(strata, _SEED)
     first = len(parts[0].targets)
@@ -225,14 +253,24 @@ def _split(parts: list[_Part], binary: bool):
     return features, targets, rows
 
 
-def _check_targets(name, targets, names):
+def _check_targets(name, targets, names, masked, rows):
     """Before their means are taken: a missing one would spoil every row."""
-    if np.isnan(targets).any():
-        row, column = np.argwhere(np.isnan(targets))[0]
+    absent = np.isnan(targets)
+    bad = absent & np.array([target not in masked for target in names])
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
         raise ValueError(
             f"mulan/{name}: expected every target, got none (?) for {names[column]} in "
-            f"row {row}."
+            f'row {row}; where gaps are meant, say missing="masked" of that label in '
+            f"{name}.xml."
         )
+    for split, own in rows.items():
+        empty = absent[own].all(axis=0) & (len(own) > 0)
+        if empty.any():
+            raise ValueError(
+                f"mulan/{name}: expected values of every target in every split, got "
+                f"none of {names[int(np.argmax(empty))]} in {split}."
+            )
 
 
 def _scaled(features, train, attributes, names):

@@ -9,6 +9,7 @@ from paretax.experiments._molecules import qm9_graphs
 from paretax.experiments._multi_mnist import multi_mnist
 from paretax.experiments._named import named
 from paretax.experiments._pictures import CELEB_A_9, celeb_a
+from paretax.experiments._scenes import cityscapes, nyuv2
 from paretax.experiments._tables import (
     by_name,
     census_income,
@@ -33,11 +34,13 @@ __all__ = [
     "celeb_a",
     "census_income",
     "check_task",
+    "cityscapes",
     "front",
     "group",
     "mulan",
     "multi_mnist",
     "named",
+    "nyuv2",
     "qm9",
     "qm9_graphs",
     "share",

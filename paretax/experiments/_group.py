@@ -1,5 +1,6 @@
 """Task groups and weights in one run: train, prune, finetune, resume, report."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,7 +119,10 @@ def group(
     folder = None if out is None else Path(out)
     splits = {s: getattr(task, s) for s in ("train", "validation", "test")}
     data = {s: jax.tree.map(jnp.asarray, rows) for s, rows in splits.items()}
-    run = Run(task, config, programs(task, config), data)
+    do = counted = programs(task, config)
+    if config.trunks_at_once:
+        counted = programs(task, dataclasses.replace(config, trunks_at_once=0))
+    run = Run(task, config, do, counted, data)
     with run_folder(
         out, task, config, outputs=_OUTPUTS, resume=resume, overwrite=overwrite
     ) as kept:

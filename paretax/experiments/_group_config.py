@@ -53,6 +53,9 @@ class GroupConfig:
     """Steps after pruning, each task on its own group, as a share of the steps."""
     batch_size: int = 64
     """Examples a step."""
+    trunks_at_once: int = 0
+    """Trunks that run at once, the groups one after another; 0: all. On a CPU 1 is
+    faster for convolutions, all for perceptrons."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Of trunks and heads: Adam, or SGD with momentum 0.9; with cosine decay to 0."""
     learning_rate: float = 0.001
@@ -86,7 +89,7 @@ class GroupConfig:
     def __post_init__(self):
         for name in ("groups", "batch_size"):
             check_count(name, getattr(self, name))
-        for name in ("steps", "phase_steps", "patience", "warm_up"):
+        for name in ("steps", "phase_steps", "patience", "warm_up", "trunks_at_once"):
             check_count(name, getattr(self, name), 0)
         for name in ("logits_learning_rate", "finetune_share"):
             check_non_negative(name, getattr(self, name))

@@ -28,11 +28,16 @@ _NARROWER = 0.75
 
 
 class Run(NamedTuple):
-    """What a run needs besides its state."""
+    """What a run needs besides its state.
+
+    `counted` are the programs with all trunks at once: the compiler counts the
+    operations of a loop over trunks once.
+    """
 
     task: Task
     config: GroupConfig
     do: Programs
+    counted: Programs
     data: dict[str, PyTree]
 
 
@@ -99,7 +104,7 @@ def _open_phase(run, state: OpenState, curves) -> OpenState:
     if keep.all():
         _add_affinity(run, state, curves)
         if curves["flops"] is None:
-            curves["flops"] = flops_a_step(run.do.open_phase, state, *args)
+            curves["flops"] = flops_a_step(run.counted.open_phase, state, *args)
     left = np.asarray(state.keep.keep)
     need = grouping.pack(left).tasks.shape[1]
     curves["width"] = need if need <= _NARROWER * width else width

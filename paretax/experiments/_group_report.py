@@ -19,7 +19,7 @@ def report_of(
     group = np.asarray(state.group)
     cosines = curves["affinity"]
     rows = run.do.tune_rows(0, count=run.config.phase_steps)
-    after = flops_a_step(run.do.tune_phase, state, run.data["train"], rows)
+    after = flops_a_step(run.counted.tune_phase, state, run.data["train"], rows)
     return {
         "task": run.task.name,
         "task_names": list(names),

@@ -78,7 +78,13 @@ def programs(task: Task, config: GroupConfig) -> Programs:
     """The programs of a run; the task has parts."""
     parts = task.parts
     assert parts is not None
-    model = grouping.grouped(parts.trunk, parts.head, parts.loss, shared=parts.shared)
+    model = grouping.grouped(
+        parts.trunk,
+        parts.head,
+        parts.loss,
+        shared=parts.shared,
+        trunks_at_once=config.trunks_at_once or None,
+    )
     start, open_step = _open(task, parts, model, config)
     settle, tune_step = _tuned(parts, model, config)
     examples = len(jax.tree.leaves(task.train)[0])

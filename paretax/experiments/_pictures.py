@@ -92,7 +92,7 @@ def celeb_a(
         test=arrays(loaded.test),
         task_names=tuple(loaded.task_names[c] for c in columns),
         reference=tuple(references[c] for c in columns),
-        specs=tuple(loaded.tasks[c] for c in columns),
+        specs=tuple(loaded.tasks[c]._replace(metric="accuracy") for c in columns),
         outputs=outputs,
         parts=parts,
     )

@@ -5,10 +5,10 @@ import os
 import jax.numpy as jnp
 import numpy as np
 
-from paretax import data
 from paretax.experiments._molecules import qm9_graphs
 from paretax.experiments._multi_mnist import multi_mnist
 from paretax.experiments._pictures import celeb_a
+from paretax.experiments._scenes import cityscapes, nyuv2
 from paretax.experiments._tabular import Inputs, load_of, tabular
 from paretax.experiments._task import Task
 
@@ -49,13 +49,13 @@ def by_name(
         return _molecules(name)(examples=examples, data_dir=data_dir)
     if family == "mulan":
         return mulan(name, examples=examples, data_dir=data_dir)
-    if family in ("nyuv2", "cityscapes"):
-        data.status(name, data_dir)  # an unknown name is answered with the nearest
-        raise ValueError(
-            f"name: {family} has no ready task; make one from data.load({family!r}) "
-            "and a network of paretax.models."
-        )
-    plain = {"celeb_a": celeb_a, "yeast": yeast, "solar_flare": solar_flare}
+    plain = {
+        "celeb_a": celeb_a,
+        "cityscapes": cityscapes,
+        "nyuv2": nyuv2,
+        "solar_flare": solar_flare,
+        "yeast": yeast,
+    }
     if name in plain:
         return plain[name](examples=examples, data_dir=data_dir)
     return multi_mnist(name, examples=examples, data_dir=data_dir)

@@ -1,5 +1,6 @@
 """Data sets of numbers as tasks: one perceptron, its losses and scores by the specs."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -7,13 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, Num, PyTree
 
 from paretax import data, models
 from paretax.experiments._perceptron import perceptron_parts
 from paretax.experiments._task import Parts, Task
 
-__all__ = ["Inputs", "by_specs", "constant_losses", "load_of", "tabular"]
+__all__ = [
+    "Inputs",
+    "by_specs",
+    "constant_losses",
+    "known_labels",
+    "known_means",
+    "load_of",
+    "tabular",
+]
 
 
 class Inputs(NamedTuple):
@@ -58,6 +67,13 @@ def tabular(
     also where the metric is the AUC, which is no mean over examples; squared error of
     standardized labels with minus the mean absolute error in the spec's unit, or with
     R². The reference point is the loss of the best constant prediction on train.
+
+    Where a spec says that labels may be missing, means are over the labels that a task
+    has in the batch, 0 with no gradient where it has none; `batch["known"]`, bool [n,
+    m], says which there are, and a missing one is 0 in `batch["label"]`. The evaluation
+    of `paretax.bench` is over the known labels of the whole split, exactly. That of
+    `front` and `group` averages chunks of 2,048 examples, the last one shorter, by
+    their numbers of examples, not of known labels: exact for splits that fit in one.
     """
     if inputs is None:
         size = loaded.train.features.shape[1]
@@ -77,7 +93,7 @@ def tabular(
         init=lambda key: models.as_functions(network(key))[0],
         outputs=lambda params, batch: apply(params, inputs.read(batch))[..., 0],
         examples=examples,
-        parts=_parts(inputs, widths, _loss(specs), _score(specs)),
+        parts=_parts(inputs, widths, specs),
     )
 
 
@@ -96,15 +112,24 @@ def by_specs(
     as in `Task`.
     """
     loss, score = _loss(loaded.tasks), _score(loaded.tasks)
+    masked = any(spec.missing == "masked" for spec in loaded.tasks)
 
     def arrays(split) -> dict[str, Any]:
-        return {field: getattr(split, field)[:examples] for field in (*fields, "label")}
+        found = {f: getattr(split, f)[:examples] for f in (*fields, "label")}
+        if masked:
+            known = known_labels(loaded.tasks, found["label"])
+            label = np.where(known, found["label"], 0).astype(found["label"].dtype)
+            found |= {"label": label, "known": known}
+        return found
+
+    def means(each, params, batch):
+        return known_means(each(outputs(params, batch), batch["label"].T), batch)
 
     return Task(
         name=loaded.name.replace("/", "_"),
         init=init,
-        losses=lambda p, batch: loss(outputs(p, batch), batch["label"].T).mean(axis=1),
-        scores=lambda p, batch: score(outputs(p, batch), batch["label"].T).mean(axis=1),
+        losses=functools.partial(means, loss),
+        scores=functools.partial(means, score),
         train=arrays(loaded.train),
         validation=arrays(loaded.validation),
         test=arrays(loaded.test),
@@ -116,28 +141,65 @@ def by_specs(
     )
 
 
-def _parts(inputs, widths, loss, score):
+def known_means(rows, batch):
+    """The mean of each task's rows [m, n] over the examples that have its label.
+
+    `batch["known"]`, bool [n, m], says which; all have where a batch lacks it.
+    """
+    if "known" not in batch:
+        return rows.mean(axis=1)
+    known = batch["known"].T
+    return jnp.where(known, rows, 0).sum(axis=1) / jnp.maximum(known.sum(axis=1), 1)
+
+
+def _parts(inputs, widths, specs):
     """The same perceptron taken apart."""
+    loss, score = _loss(specs), _score(specs)
+
+    def rows(output, target):
+        if not isinstance(target, dict):
+            return loss(output[..., 0], target)
+        known = target["known"]  # the mean of these rows is that over the known ones
+        share = len(known) / jnp.maximum(known.sum(), 1)
+        return jnp.where(known, loss(output[..., 0], target["label"]), 0) * share
+
+    def targets(batch):
+        if "known" not in batch:
+            return batch["label"].T
+        return {name: batch[name].T for name in ("label", "known")}
+
     return perceptron_parts(
         inputs.size,
         widths,
         1,
         read=inputs.read,
-        loss=lambda output, label: loss(output[..., 0], label),
-        targets=lambda batch: batch["label"].T,
-        scores=lambda out, batch: score(out[..., 0], batch["label"].T).mean(axis=1),
+        loss=rows,
+        targets=targets,
+        scores=lambda out, batch: known_means(
+            score(out[..., 0], batch["label"].T), batch
+        ),
     )
+
+
+def known_labels(
+    specs: Sequence[data.TaskSpec], label: Num[np.ndarray, "n m"]
+) -> Bool[np.ndarray, "n m"]:
+    """Which labels there are; missing ones are NaN, or −1 among classes."""
+    classes = np.array([spec.loss != "squared error" for spec in specs])
+    return ~(np.isnan(label) | ((label == -1) & classes))
 
 
 def constant_losses(loaded: data.Dataset) -> tuple[float, ...]:
     """Each task's loss on train when the best constant is predicted.
 
     The entropy of the label for cross-entropies, the variance of it for squared errors:
-    a model that is no better has learned nothing of that task.
+    a model that is no better has learned nothing of that task. Over known labels.
     """
     label = np.asarray(loaded.train.label, np.float64)
     out = []
-    for spec, column in zip(loaded.tasks, label.T, strict=True):
+    there = known_labels(loaded.tasks, label)
+    for spec, whole, known in zip(loaded.tasks, label.T, there.T, strict=True):
+        column = whole[known] if spec.missing == "masked" else whole
         if spec.loss == "squared error":
             value = column.var()
         else:
@@ -150,8 +212,6 @@ def constant_losses(loaded: data.Dataset) -> tuple[float, ...]:
 def _loss(specs):
     """`loss(outputs [m, n], labels [m, n]) -> [m, n]`."""
     kinds = {spec.loss for spec in specs}
-    if any(spec.missing != "refused" for spec in specs):
-        raise ValueError("tasks: expected none with missing labels, got some.")
     if kinds == {"binary cross-entropy"}:
         return optax.sigmoid_binary_cross_entropy
     if kinds == {"squared error"}:

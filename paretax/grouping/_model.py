@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from paretax._checks import is_concrete
+from paretax._checks import check_count, is_concrete
 from paretax.grouping._assignment import groups
 from paretax.grouping._packing import Packing
 from paretax.grouping._params import GroupedParams, PrunedParams
@@ -47,6 +47,7 @@ def grouped(
     loss: Callable[[PyTree, PyTree], Float[Array, " b"]],
     *,
     shared: Callable[[PyTree, Any], Any] | None = None,
+    trunks_at_once: int | None = None,
 ) -> Grouped:
     """K trunks with N heads each, vectorized from one trunk, one head and one loss.
 
@@ -57,6 +58,9 @@ def grouped(
         the same function for all tasks; for tasks of several kinds put the kind into
         the targets and choose with `jnp.where`.
       shared: `shared(params, x)`, what all trunks have below them, computed once.
+      trunks_at_once: how many trunks run at once, such groups one after another: all
+        (None) where the device is wide, where trunks lie on several devices, and for
+        perceptrons anywhere; 1 for convolutions on a CPU. Changes rounding at most.
 
     Returns:
       A `Grouped`. Its functions take `x` as `trunk` or `shared` does; `targets`, a
@@ -65,8 +69,8 @@ def grouped(
       heads that `params` still has. A loss that is not finite stays what it is.
 
     Raises:
-      ValueError: while tracing, targets, masks or heads of other leading axes, or a
-        loss that is not [B].
+      ValueError: `trunks_at_once` below 1; while tracing, targets, masks or heads of
+        other leading axes, or a loss that is not [B].
 
     Example:
       >>> import jax.numpy as jnp
@@ -79,15 +83,17 @@ def grouped(
       >>> model.losses(params, x, targets).tolist()
       [[0.0, 1.0], [1.0, 0.0], [2.5, 2.5]]
 
-    Cost: one backbone, K trunks and K·N heads (K·H once packed).
+    Cost: one backbone, K trunks and K·N heads (K·H once packed), and the memory of
+    `trunks_at_once` trunks besides what their derivatives keep of each.
 
     Reference: the architecture of Gao et al., "DMTG: One-Shot Differentiable Multi-Task
     Grouping", ICML 2024, arXiv:2407.05082.
     """
     below = (lambda params, x: x) if shared is None else shared
+    trunks = _every_trunk(trunk, trunks_at_once)
 
     def predict(params, x):
-        features = jax.vmap(trunk, (0, None))(params.trunks, below(params.shared, x))
+        features = trunks(params.trunks, below(params.shared, x))
         return _every_head(head, params.heads, features)
 
     def example_losses(params, x, targets, *, labeled=None, packing=None):
@@ -114,14 +120,14 @@ def grouped(
         at = (groups(params.logits), jnp.arange(n))
         return jax.tree.map(lambda leaf: leaf[at], predict(params, x))
 
-    return Grouped(example_losses, losses, hard, *_pruned(trunk, head, loss, below))
+    return Grouped(example_losses, losses, hard, *_pruned(trunks, head, loss, below))
 
 
-def _pruned(trunk, head, loss, below):
+def _pruned(trunks, head, loss, below):
     """Losses and outputs of one trunk and one head a task."""
 
     def predict(params, group, x):
-        features = jax.vmap(trunk, (0, None))(params.trunks, below(params.shared, x))
+        features = trunks(params.trunks, below(params.shared, x))
         if is_concrete(group):
             return _by_trunk(head, params.heads, features, np.asarray(group))
         own = jax.tree.map(lambda leaf: leaf[group], features)
@@ -158,6 +164,20 @@ def _mean(rows, labeled):
     if labeled is None:
         return jnp.mean(rows, axis=-1)
     return jnp.sum(rows * label_shares(labeled)[:, None], axis=-1)
+
+
+def _every_trunk(trunk, at_once):
+    """`(trunks, x) -> features`, leaves [K, ...], of so many trunks at once."""
+    if at_once is None:
+        return jax.vmap(trunk, (0, None))
+    check_count("trunks_at_once", at_once)
+
+    def run(trunks, x):
+        size = min(at_once, len(jax.tree.leaves(trunks)[0]))
+        # Under vmap even one by one: XLA's CPU runs a patch convolution faster so.
+        return jax.lax.map(lambda own: trunk(own, x), trunks, batch_size=size)
+
+    return run
 
 
 def _every_head(head, heads, features):
