@@ -55,7 +55,10 @@ def tiny(root, **options):
 def test_nine_attributes_of_faces_are_grouped(prepared):
     task = tiny(prepared, attributes=experiments.CELEB_A_9)
     assert task.task_names == experiments.CELEB_A_9
+    assert task.name == "celeb_a_9"
     assert set(experiments.CELEB_A_9) < set(_celeb_a.ATTRIBUTES)
+    assert [spec.name for spec in task.specs] == list(experiments.CELEB_A_9)
+    assert {spec.metric for spec in task.specs} == {"accuracy"}  # as its scores are
     whole = data.load("celeb_a", data_dir=prepared).train.label
     column = _celeb_a.ATTRIBUTES.index("Goatee")
     np.testing.assert_array_equal(task.train["label"][:, 4], whole[:, column])

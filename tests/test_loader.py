@@ -75,7 +75,7 @@ def test_faulty_arguments_of_the_loader_are_named():
 
 
 def test_records_come_once_an_epoch_and_go_on_within_one():
-    pytest.importorskip("grain")
+    pytest.importorskip("grain", reason="needs the extra data-stream")
     rows = [{"x": np.int64(i)} for i in range(11)]
 
     def doubled(row):

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from test_pictures import put
 
 import paretax as px
-from paretax import data, experiments
+from paretax import data, experiments, models
 from paretax.bench._measures import evaluator, measures
 from paretax.experiments import _scenes
 
@@ -35,10 +36,6 @@ def rooms(root):
 
 def maps_of(params, batch):
     """The raw outputs, from the network itself."""
-    from flax import nnx
-
-    from paretax import models
-
     net = models.SegNetMTAN((13, 1, 3), widths=(4,), rngs=nnx.Rngs(0))
     _, apply = models.as_functions(net)
     flat = {**params["heads"], **params["trunk"]}

@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 
 from paretax import models
-from paretax.experiments._tabular import constant_losses, load_of
+from paretax.experiments._tabular import by_specs, load_of
 from paretax.experiments._task import Parts, Task
 
 __all__ = ["CELEB_A_9", "celeb_a"]
@@ -68,40 +68,40 @@ def celeb_a(
     and a cross-entropy, which is the same family of functions.
     """
     loaded = load_of("celeb_a", "celeb_a", data_dir)
+    if attributes is not None:
+        loaded = _only(loaded, attributes)
+    parts = _parts(blocks, width)
+    init, outputs = _whole(parts, len(loaded.tasks))
+    specs = tuple(spec._replace(metric="accuracy") for spec in loaded.tasks)
+    return by_specs(
+        loaded._replace(tasks=specs),
+        ("image",),
+        init=init,
+        outputs=outputs,
+        examples=examples,
+        parts=parts,
+    )
+
+
+def _only(loaded, attributes):
+    """The data set with these attributes alone, in this order."""
     columns = _columns(attributes, loaded.task_names)
 
-    def arrays(split):
-        label = np.asarray(split.label[:examples])[:, columns]
-        return {"image": split.image[:examples], "label": label}
+    def labels(split):
+        return split._replace(label=np.asarray(split.label)[:, columns])
 
-    parts = _parts(blocks, width)
-    references = constant_losses(loaded)
-    init, outputs = _whole(parts, len(columns))
-
-    def losses(params, batch):
-        rows = jax.vmap(parts.loss)(outputs(params, batch), parts.targets(batch))
-        return rows.mean(axis=1)
-
-    return Task(
-        name="celeb_a" if attributes is None else f"celeb_a_{len(columns)}",
-        init=init,
-        losses=losses,
-        scores=lambda params, batch: _accuracies(outputs(params, batch), batch),
-        train=arrays(loaded.train),
-        validation=arrays(loaded.validation),
-        test=arrays(loaded.test),
+    return loaded._replace(
+        name=f"celeb_a_{len(columns)}",
+        train=labels(loaded.train),
+        validation=labels(loaded.validation),
+        test=labels(loaded.test),
         task_names=tuple(loaded.task_names[c] for c in columns),
-        reference=tuple(references[c] for c in columns),
-        specs=tuple(loaded.tasks[c]._replace(metric="accuracy") for c in columns),
-        outputs=outputs,
-        parts=parts,
+        tasks=tuple(loaded.tasks[c] for c in columns),
     )
 
 
 def _columns(attributes, names):
     """Where the attributes stand among the names."""
-    if attributes is None:
-        return list(range(len(names)))
     wanted = [attributes] if isinstance(attributes, str) else list(attributes)
     odd = [name for name in wanted if name not in names]
     if odd or not wanted or len(set(wanted)) < len(wanted):
