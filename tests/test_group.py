@@ -94,6 +94,18 @@ def test_trunks_in_turn_train_alike_and_are_counted_whole(finished):
     assert turns.report["flops_per_step"] == finished.report["flops_per_step"]
 
 
+def test_a_bargain_in_each_group_finds_the_same_groups(finished):
+    config = dataclasses.replace(CONFIG, combiner="nash_mtl")
+    result = experiments.group(task, config)
+    same = lambda group: [[a == b for a in group] for b in group]
+    assert same(result.group.tolist()) == same(finished.group.tolist())
+    assert max(result.report["test"]["loss"].values()) < 1e-2
+    moved = jax.tree.map(lambda a, b: abs(a - b).max(), *(
+        run.params.trunks for run in (result, finished)
+    ))  # fmt: skip
+    assert moved > 1e-3
+
+
 def test_a_killed_run_resumes_to_the_same_bits(finished, tmp_path):
     """kill -9 between phases, then resume: parameters and curves of the whole run."""
     flags = [
@@ -242,6 +254,10 @@ def test_faults_of_a_task_are_named_before_training(bad, config, message):
         ({"last_temperature": -1.0}, "last_temperature: expected a number above 0"),
         ({"finetune_share": -0.1}, "finetune_share: expected a number of at least 0"),
         ({"groups": 2, "threshold": 0.5}, r"below 1/groups = 0\.5"),
+        (
+            {"combiner": "mgda", "per_example": True},
+            "combiner: expected none with per_example, .* got mgda",
+        ),
         ({"steps": 10, "warm_up": 10}, "warm_up: expected fewer than the 10 steps"),
     ],
 )

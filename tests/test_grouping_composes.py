@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import processes
+import pytest
 
 import paretax as px
-from paretax import ensembles, grouping
+from paretax import grouping
 
 N, K = 4, 2
 MODEL = grouping.grouped(
@@ -41,51 +42,122 @@ def on_trunk(heads, z, x, targets):
     return losses
 
 
+def by_trunk(params, x, targets):
+    """∇L_ik as `combine_groups` takes them, leaves [N, K, ...]."""
+    fun = grouping.dmtg(MODEL, temperature=1.0)
+
+    def losses(trunks):
+        own = params._replace(trunks=trunks)
+        return fun(own, None, 0, x, targets)[1].losses.sum(axis=1)
+
+    return px.value_and_jacobian(losses)(params.trunks)[1]
+
+
 def test_each_open_group_bargains_from_the_gramian_of_its_trunk():
     params, x, targets = small()
     nash = px.nash_mtl(max_norm=None)
-    fun = grouping.dmtg(MODEL, temperature=1.0)
+    tx = grouping.combine_groups(nash, K, N)
 
     @jax.jit
     def run(params):
-        jac = px.value_and_jacobian(fun, has_aux=True)(params, None, 0, x, targets)[1]
-        rows = jnp.swapaxes(jac.trunks, 0, 1)
-        tx = ensembles.combine_members(nash, K, N)
-        together = tx.update(rows, tx.init(params.trunks))[0]
         z = grouping.assignment(params.logits, None, 1.0)
+        rows = by_trunk(params, x, targets)
+        together, state = tx.update(rows, tx.init(()), assignment=z)
 
         def bargain(args):
-            trunk, *rest = args
-            losses = on_trunk(*rest, x, targets)
+            trunk, heads, z = args
+            losses = on_trunk(heads, jnp.ones(N), x, targets)
             _, gram, pullback = px.value_and_gramian(losses)(trunk)
             weights, state = nash.update(gram, nash.init(N))
-            return gram, weights, pullback(weights), state.converged
+            return gram, weights, pullback(weights * z), state.converged
 
-        return together, jax.lax.map(bargain, (params.trunks, params.heads, z.T))
+        alone = jax.lax.map(bargain, (params.trunks, params.heads, z.T))
+        return together, optax.tree.get(state, "converged"), alone
 
-    together, (gram, weights, directions, converged) = run(params)
+    together, solved, (gram, weights, directions, converged) = run(params)
     assert converged.all()
+    assert solved.tolist() == [True] * K
     pulled = np.einsum("kij,kj->ki", gram, weights)
     np.testing.assert_allclose(pulled * weights, 1, atol=1e-3)
     np.testing.assert_allclose(directions, together, rtol=1e-2, atol=1e-3)
 
 
-def test_a_settled_group_bargains_among_its_own_tasks():
-    """With the other tasks inactive: the bargain of these tasks alone."""
-    params, x, targets = small(1)
-    nash, group = px.nash_mtl(max_norm=None), np.array([0, 1, 0, 0])
+def test_with_equal_weights_the_trunks_get_the_gradient_of_dmtg():
+    params, x, targets = small()
+    tx = grouping.combine_groups(px.total(), K, N)
 
     @jax.jit
     def run(params):
-        losses = on_trunk(params.heads[0], jnp.ones(N), x, targets)
-        gram = px.value_and_gramian(losses)(params.trunks[0])[1]
-        weights = nash.update(gram, nash.init(N), active=jnp.asarray(group == 0))[0]
-        own = gram[np.ix_(group == 0, group == 0)]
-        return weights, nash.update(own, nash.init(3))[0]
+        z = grouping.assignment(params.logits, None, 1.0)
+        rows = by_trunk(params, x, targets)
+        fun = grouping.dmtg(MODEL, temperature=1.0)
+        gradient = jax.grad(lambda p: fun(p, None, 0, x, targets)[0].sum())(params)
+        return tx.update(rows, tx.init(()), assignment=z)[0], gradient.trunks
 
-    weights, alone = run(params)
-    assert float(weights[1]) == 0
-    np.testing.assert_allclose(weights[group == 0], alone, rtol=1e-3)
+    np.testing.assert_allclose(*run(params), rtol=1e-4, atol=1e-6)
+
+
+def test_a_settled_group_bargains_among_its_own_tasks():
+    """The rest is left out, whatever it holds; an empty group rests."""
+    params, x, targets = small(1)
+    nash, inside = px.nash_mtl(max_norm=None), np.zeros((N, K), bool)
+    inside[[0, 2, 3], 0] = True
+    tx = grouping.combine_groups(nash, K, N)
+
+    @jax.jit
+    def run(params):
+        rows = by_trunk(params, x, targets)
+        spoiled = jnp.where(inside[..., None, None], rows, jnp.nan)
+        z = inside.astype(rows.dtype)
+        trunks, state = tx.update(spoiled, tx.init(()), assignment=z, active=inside)
+        own = px.combine(nash, 3)
+        alone, _ = own.update(rows[np.flatnonzero(inside[:, 0]), 0], own.init(()))
+        return trunks, optax.tree.get(state, "weights"), alone
+
+    trunks, weights, alone = run(params)
+    assert float(weights[0, 1]) == 0
+    np.testing.assert_allclose(trunks[0], alone, rtol=1e-3)
+    np.testing.assert_array_equal(trunks[1], 0)
+
+
+def test_finetuning_bargains_in_each_group_and_sums_the_rest():
+    params, x, targets = small(2)
+    nash, group = px.nash_mtl(), jnp.array([0, 1, 0, 0])
+    pruned = grouping.PrunedParams((), params.trunks, params.heads[0])
+    labeled = jnp.ones((N, 8), bool).at[3].set(False)
+    tuner = grouping.finetune(MODEL, optax.sgd(1.0), combiner=nash)
+
+    @jax.jit
+    def run(pruned):
+        state = tuner.init(pruned)
+        new, _, f = tuner.update(pruned, state, group, x, targets, labeled=labeled)
+        losses = on_trunk(pruned.heads, jnp.ones(N), x, targets)
+        rows = px.value_and_jacobian(losses)(pruned.trunks[0])[1]
+        own = px.combine(nash, 2)
+        alone, _ = own.update(rows[np.array([0, 2])], own.init(()))
+        return new, f, alone
+
+    new, f, alone = run(pruned)
+    np.testing.assert_allclose(pruned.trunks[0] - new.trunks[0], alone, rtol=1e-3)
+    np.testing.assert_array_equal(new.heads[3], pruned.heads[3])  # without a label
+    assert float(f[3]) == 0
+    assert not np.allclose(new.heads[:3], pruned.heads[:3])
+
+
+def test_faults_of_a_combiner_in_groups_are_named():
+    with pytest.raises(ValueError, match=r"method: expected a px.Weighting, got func"):
+        grouping.combine_groups(px.mgda, K, N)
+    for sizes, name in (((0, N), "num_groups"), ((K, 0), "num_tasks")):
+        with pytest.raises(ValueError, match=f"{name}: expected at least 1"):
+            grouping.combine_groups(px.mgda(), *sizes)
+    tx = grouping.combine_groups(px.mgda(), K, N)
+    state, rows, z = tx.init(()), {"w": np.ones((N, K, 3))}, np.ones((N, K))
+    with pytest.raises(ValueError, match=r"updates\['w'\]: expected shape \[4, 2"):
+        tx.update({"w": np.ones((K, N, 3))}, state, assignment=z)
+    with pytest.raises(ValueError, match=r"assignment: expected shape \(4, 2\), got N"):
+        tx.update(rows, state)
+    with pytest.raises(ValueError, match=r"active: expected shape \(4, 2\), got \(2,"):
+        tx.update(rows, state, assignment=z, active=np.ones((K, N), bool))
 
 
 # --- a step

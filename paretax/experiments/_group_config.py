@@ -6,18 +6,21 @@ from typing import Any, Literal
 import numpy as np
 import optax
 
+from paretax import weightings
 from paretax._checks import (
     check_count,
     check_fraction,
     check_non_negative,
     check_positive,
 )
+from paretax._weighting import Weighting
 from paretax.experiments._optimizer import decayed
 from paretax.grouping import GroupedParams
 
 __all__ = [
     "GroupConfig",
     "check_groups",
+    "combiner",
     "finetune_optimizer",
     "finetune_steps",
     "group_optimizer",
@@ -33,7 +36,8 @@ class GroupConfig:
 
     Raises:
       ValueError: a size below 1, a rate or temperature that is not positive, a warm-up
-        as long as the run, a threshold that is not below 1/groups.
+        as long as the run, a threshold that is not below 1/groups, a combiner with
+        draws for each example.
 
     Example:
       >>> from paretax import experiments
@@ -56,6 +60,18 @@ class GroupConfig:
     trunks_at_once: int = 0
     """Trunks that run at once, the groups one after another; 0: all. On a CPU 1 is
     faster for convolutions, all for perceptrons."""
+    combiner: Literal[
+        "none",
+        "aligned_mtl",
+        "cagrad",
+        "fairgrad",
+        "imtl_g",
+        "mgda",
+        "nash_mtl",
+        "upgrad",
+    ] = "none"
+    """What combines the gradients of a group's tasks in their trunk, in its default
+    form; none: their sum. Costs a backward pass a task more."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Of trunks and heads: Adam, or SGD with momentum 0.9; with cosine decay to 0."""
     learning_rate: float = 0.001
@@ -105,6 +121,11 @@ class GroupConfig:
             raise ValueError(
                 f"threshold: expected a number below 1/groups = {1 / self.groups:.3g}, "
                 f"where all start, got {self.threshold}."
+            )
+        if self.combiner != "none" and self.per_example:
+            raise ValueError(
+                f"combiner: expected none with per_example, where a task is in other "
+                f"groups for each example, got {self.combiner}."
             )
         if self.warm_up >= self.steps > 0:
             raise ValueError(
@@ -166,6 +187,13 @@ def temperature_at(config: GroupConfig, step: int) -> float:
     """Its value at a step."""
     tau = temperature(config)
     return float(np.asarray(tau(step))) if callable(tau) else tau
+
+
+def combiner(config: GroupConfig) -> Weighting | None:
+    """The weighting inside a group, or None for the sum."""
+    if config.combiner == "none":
+        return None
+    return getattr(weightings, config.combiner)()
 
 
 def group_optimizer(config: GroupConfig) -> optax.GradientTransformation:

@@ -9,9 +9,10 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from paretax import grouping
-from paretax._jacobian import value_and_gramian
+from paretax._jacobian import value_and_gramian, value_and_jacobian
 from paretax.experiments._group_config import (
     GroupConfig,
+    combiner,
     finetune_optimizer,
     group_optimizer,
     temperature,
@@ -31,6 +32,7 @@ class OpenState(NamedTuple):
     """All that the rest of a run depends on while the groups are open."""
 
     params: grouping.GroupedParams
+    combiner: Any
     optimizer: Any
     keep: grouping.KeepState
     step: Int[Array, ""]
@@ -120,31 +122,58 @@ def _open(task, parts: Parts, model, config):
         warm_up=config.warm_up,
     )
     keeper = grouping.keep_heads(threshold=config.threshold, patience=config.patience)
-    tx = group_optimizer(config)
+    tx, inside = group_optimizer(config), _inside(task, config)
     draws = _key(config, _DRAWS)
 
     def start():
         params = _first_params(task, parts, config)
-        keep = keeper.init(params.logits)
-        return OpenState(params, tx.init(params), keep, jnp.zeros((), jnp.int32))
+        own = inside and inside.init(params.trunks)
+        keep, step = keeper.init(params.logits), jnp.zeros((), jnp.int32)
+        return OpenState(params, own, tx.init(params), keep, step)
 
     def step(state, packing, train, rows):
         batch = _batch(train, rows)
         key = jax.random.fold_in(draws, state.step)
+        args = (key, state.step, batch, parts.targets(batch))
 
         def total(params):
-            f, _ = fun(
-                params, key, state.step, batch, parts.targets(batch), packing=packing
-            )
-            return f.sum(), f
+            f, seen = fun(params, *args, packing=packing)
+            return f.sum(), (f, seen)
 
-        gradient, f = jax.grad(total, has_aux=True)(state.params)
+        gradient, (f, seen) = jax.grad(total, has_aux=True)(state.params)
+        own = state.combiner
+        if inside:
+            trunks, own = _combined(inside, fun, state, args, packing, seen)
+            gradient = gradient._replace(trunks=trunks)
         updates, optimizer = tx.update(gradient, state.optimizer, state.params)
         params: Any = optax.apply_updates(state.params, updates)
         keep = keeper.update(params.logits, state.keep)
-        return OpenState(params, optimizer, keep, state.step + 1), f
+        return OpenState(params, own, optimizer, keep, state.step + 1), f
 
     return start, step
+
+
+def _inside(task, config):
+    """The combiner of every group, or None."""
+    method, n = combiner(config), len(task.task_names)
+    return method and grouping.combine_groups(method, config.groups, n)
+
+
+def _combined(inside, fun, state, args, packing, seen):
+    """The gradient of the trunks, and the combiner's state."""
+
+    def losses(trunks):
+        params = state.params._replace(trunks=trunks)
+        return fun(params, *args, packing=packing)[1].losses.sum(axis=1)
+
+    rows = value_and_jacobian(losses)(state.params.trunks)[1]
+    n = seen.losses.shape[0]
+    told = {
+        "assignment": seen.assignment,
+        "active": grouping.kept(packing, n),
+        "losses": seen.losses.T,
+    }
+    return inside.update(rows, state.combiner, **told)
 
 
 def _first_params(task, parts: Parts, config):
@@ -161,7 +190,8 @@ def _first_params(task, parts: Parts, config):
 
 def _tuned(parts: Parts, model, config):
     """The state after pruning, and a step of it."""
-    tuner = grouping.finetune(model, finetune_optimizer(config))
+    tx = finetune_optimizer(config)
+    tuner = grouping.finetune(model, tx, combiner=combiner(config))
 
     def settle(pruned, group):
         return TunedState(pruned, tuner.init(pruned), group, jnp.zeros((), jnp.int32))

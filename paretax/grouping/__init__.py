@@ -3,6 +3,7 @@
 from paretax.grouping._affinity import affinity_cosine, affinity_lookahead
 from paretax.grouping._assignment import assignment, entropy, groups
 from paretax.grouping._clusters import cluster_trajectories, color_conflicts
+from paretax.grouping._combine_groups import combine_groups
 from paretax.grouping._dmtg import Assigned, check_finite_losses, dmtg
 from paretax.grouping._finetune import Finetuner, finetune
 from paretax.grouping._keep import Keeper, KeepState, keep_heads
@@ -34,6 +35,7 @@ __all__ = [
     "check_finite_losses",
     "cluster_trajectories",
     "color_conflicts",
+    "combine_groups",
     "dmtg",
     "entropy",
     "finetune",

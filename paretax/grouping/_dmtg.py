@@ -55,9 +55,8 @@ def dmtg(
       `(params, key, step, x, targets, *, labeled=None, packing=None) -> (f, Assigned)`:
       params a `GroupedParams`, key a typed key or None for no noise, step from 0, the
       rest as in `grouped`. f has shape [N], so that all that takes task losses applies:
-      `f.sum()` for DMTG; or `px.value_and_jacobian(fun, has_aux=True)`, whose leaves
-      `trunks`, [N, K, ...], hold z_ik ∇L_ik: with N and K exchanged `combine_members`
-      runs any combiner inside each group. A head that is packed away has z = 0.
+      `f.sum()` for DMTG. A head that is packed away has z = 0. `combine_groups` puts
+      any combiner into the groups.
 
     Raises:
       ValueError: τ ≤ 0, a negative `warm_up`; while tracing, as `grouped`.
