@@ -20,7 +20,7 @@ from three_lines import task
 
 from paretax import cli, experiments, grouping, viz
 from paretax.experiments._group_config import resolved, temperature_at
-from paretax.experiments._passes import mean_over, shuffled_steps
+from paretax.experiments._passes import examples_at_once, mean_over, shuffled_steps
 from paretax.experiments._perceptron import perceptron_parts
 
 HERE = Path(__file__).parent
@@ -292,6 +292,22 @@ def test_rows_of_a_step_do_not_depend_on_where_the_phase_began():
         assert len(set(whole[start : start + 3].ravel())) == 9
     x = np.random.default_rng(0).normal(size=5000).astype(np.float32)
     np.testing.assert_allclose(mean_over(jnp.mean, jnp.asarray(x)), x.mean(), atol=1e-6)
+
+
+def test_of_large_pictures_few_pass_at_once():
+    pictures = np.random.default_rng(0).normal(size=(18, 2**18)).astype(np.float32)
+    passed = []
+
+    def mean(batch):
+        passed.append(len(batch))
+        return jnp.mean(batch)
+
+    found = mean_over(mean, jnp.asarray(pictures))
+    np.testing.assert_allclose(found, pictures.mean(), atol=1e-6)
+    assert set(passed) == {16, 2}  # of 1 MiB each
+    assert examples_at_once({"x": pictures, "y": pictures}, 2048) == 8
+    assert examples_at_once(pictures[:3, :10], 2048) == 3
+    assert examples_at_once(np.zeros((2, 2**23), np.float32), 2048) == 1
 
 
 def test_a_perceptron_in_parts_is_the_perceptron():

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from paretax import data, metrics
 from paretax.experiments import Task
+from paretax.experiments._passes import examples_at_once
 
 __all__ = ["Measure", "evaluator", "measures"]
 
@@ -85,7 +86,9 @@ def evaluator(
 
     def evaluate(params, split):
         losses, scores, outputs = jax.lax.map(
-            lambda rows: example(params, rows), split, batch_size=_EXAMPLES_AT_ONCE
+            lambda rows: example(params, rows),
+            split,
+            batch_size=examples_at_once(split, _EXAMPLES_AT_ONCE),
         )
         known = split["known"] if masked else None
         found = []

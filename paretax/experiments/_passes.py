@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-__all__ = ["mean_over", "shuffled", "shuffled_steps"]
+__all__ = ["examples_at_once", "mean_over", "shuffled", "shuffled_steps"]
 
 _CHUNK = 2048
+_BYTES_AT_ONCE = 2**24
 _Means = TypeVar("_Means")
 
 
@@ -34,13 +35,23 @@ def shuffled_steps(
     return jax.lax.dynamic_slice_in_dim(rows, first % steps, count)
 
 
+def examples_at_once(split: PyTree, most: int) -> int:
+    """How many examples a forward pass takes: fewer of large pictures.
+
+    Their inputs take up to 16 MiB; activations may take a hundred times that.
+    """
+    leaves = jax.tree.leaves(split)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) // len(leaves[0])
+    return max(1, min(most, len(leaves[0]), _BYTES_AT_ONCE // max(size, 1)))
+
+
 def mean_over(means: Callable[[PyTree], _Means], split: PyTree) -> _Means:
     """`means(batch)`, a pytree of means over a batch, over a whole split.
 
     Over equal chunks and a last shorter one, weighted by their lengths.
     """
     examples = len(jax.tree.leaves(split)[0])
-    chunk = min(_CHUNK, examples)
+    chunk = examples_at_once(split, _CHUNK)
     whole = examples // chunk * chunk
 
     def body(total, chunked):
