@@ -74,7 +74,7 @@ def _solution(gram):
     return Solution(value, converged, steps, error)
 
 
-def shortest(gram):
+def shortest(gram, *, unroll=True):
     """The weights, their support and the steps, of a Gramian that is finite."""
     m = gram.shape[0]
     if m == 1:
@@ -84,7 +84,7 @@ def shortest(gram):
     if m == 2:
         weights, support, steps = _pair(gram)
     else:
-        weights, support, steps = _hull(gram)
+        weights, support, steps = _hull(gram, unroll)
     share = dead / jnp.maximum(jnp.sum(dead), 1).astype(gram.dtype)
     weights = jnp.where(jnp.any(dead), share, weights)
     return weights, support & ~dead, steps
@@ -101,9 +101,9 @@ def _pair(gram):
     return weights, weights > 0, jnp.zeros((), jnp.int32)
 
 
-def _hull(gram):
+def _hull(gram, unroll):
     c, s, _ = _program(gram)
-    pivoted = nnqp(c, s)
+    pivoted = nnqp(c, s, unroll=unroll)
     weights = s * pivoted.x
     total = jnp.sum(weights)
     weights = weights / jnp.where(total > 0, total, 1.0)

@@ -39,6 +39,8 @@ def nnqp(
     h: Float[Array, "m m"],
     b: Float[Array, " m"],
     start: Bool[Array, " m"] | None = None,
+    *,
+    unroll: bool = True,
 ) -> Pivoted:
     """The minimizer of ½xᵀHx − bᵀx over x ≥ 0, for a positive semi-definite H.
 
@@ -52,6 +54,7 @@ def nnqp(
       h: shape [m, m], symmetric, positive semi-definite, of unit size.
       b: shape [m].
       start: bool, shape [m]; the first guess of the support. None is b > 0.
+      unroll: as for `solve_spd`.
 
     Returns:
       A `Pivoted`. Signs count as wrong beyond m·eps·max|b|. The caller judges the
@@ -66,7 +69,7 @@ def nnqp(
     size = jnp.max(jnp.abs(b))
     b = b / jnp.where(size > 0, size, 1.0)
     safe = ridged(h)
-    pivoted, failed = _pivot(safe, b, b > 0 if start is None else start)
+    pivoted, failed = _pivot(safe, b, b > 0 if start is None else start, unroll)
     inner = _interior_point(safe, b, failed)
     chosen = Pivoted(inner.x, inner.x > inner.y, pivoted.steps + inner.steps)
     found = jax.tree.map(lambda a, b: jnp.where(failed, a, b), chosen, pivoted)
@@ -74,12 +77,12 @@ def nnqp(
     return found._replace(x=size * found.x)
 
 
-def _pivot(h, b, support):
+def _pivot(h, b, support, unroll):
     m = b.shape[0]
     slack = m * jnp.finfo(b.dtype).eps * jnp.max(jnp.abs(b))
 
     def look(support):
-        x = solve_on_support(h, b, support)
+        x = solve_on_support(h, b, support, unroll=unroll)
         return x, jnp.where(support, x < 0, product(h, x) - b < -slack)
 
     last = exchange(look, support, max_steps=10 + 2 * m)

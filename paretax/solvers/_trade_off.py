@@ -134,9 +134,9 @@ def _solve(gram, c):
     def again(answer):
         z, level, steps = _bracketed(problem, c)
         answer = better(answer, judged(z, level, answer.steps + steps))
-        nearest = nnqp(problem.c, -problem.p)
+        nearest = nnqp(problem.c, -problem.p, unroll=False)
         rest = judged(nearest.x, jnp.zeros_like(level), answer.steps, inside=True)
-        moving = _stationarity(gram, shortest(gram)[0])
+        moving = _stationarity(gram, shortest(gram, unroll=False)[0])
         rest = rest._replace(error=jnp.maximum(rest.error, moving))
         return better(answer, rest)._replace(steps=answer.steps + nearest.steps)
 
@@ -171,10 +171,11 @@ def _scaled(gram, c):
     )
 
 
-def _level(problem, c, support):
+def _level(problem, c, support, *, unroll=True):
     """z = ν a − q on the support, and the ν with zᵀCz = c²."""
     sides = jnp.stack([problem.d, problem.p], axis=1)
-    a, q = solve_on_support(ridged(problem.c), sides, support).T
+    h = ridged(problem.c)
+    a, q = solve_on_support(h, sides, support, unroll=unroll).T
     aa, ab, bb = product(problem.d, a), product(problem.d, q), product(problem.p, q)
     safe = jnp.where(aa > 0, aa, 1.0)
     # ν = (ab + √(ab² − aa (bb − c²)))/aa, with the minimum over ν if none reaches c.
@@ -213,14 +214,15 @@ def _bracketed(problem, c):
     tolerance = TOLERANCE[problem.p.dtype.name] / 10
 
     def body(carry):
-        pivoted = nnqp(problem.c, carry.level * problem.d - problem.p, carry.support)
+        right = carry.level * problem.d - problem.p
+        pivoted = nnqp(problem.c, right, carry.support, unroll=False)
         image = product(problem.c, pivoted.x)
-        short = carry.level * problem.d - problem.p - image
+        short = right - image
         # Beyond what any x reaches, a singular C leaves a constraint unmet.
         high = (product(pivoted.x, image) > c * c) | (jnp.max(short) > tolerance)
         low = jnp.where(high, carry.low, carry.level)
         high = jnp.where(high, carry.level, carry.high)
-        proposed, _, _ = _level(problem, c, pivoted.support)
+        proposed, _, _ = _level(problem, c, pivoted.support, unroll=False)
         inside = (proposed > low) & (proposed < high)
         level = jnp.where(inside, proposed, 0.5 * (low + high))
         turns, steps = carry.turns + 1, carry.steps + pivoted.steps
