@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-# Tests compile much and run little: neither LLVM's expensive passes nor XLA's fusion emitters
-# pay there. Before a release: make test XLA_FLAGS=, which compiles as users do.
-test test-fast peers: export XLA_FLAGS ?= --xla_llvm_disable_expensive_passes=true \
+# Tests compile much and run little: neither LLVM's optimizations nor XLA's fusion emitters pay
+# there. Before a release: make test XLA_FLAGS=, which compiles as users do.
+test test-fast peers: export XLA_FLAGS ?= --xla_backend_optimization_level=0 \
   --xla_cpu_use_fusion_emitters=false
 
 .PHONY: front test test-fast peers lint format types bench bench-smoke notebooks clean

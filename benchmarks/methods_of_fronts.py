@@ -63,12 +63,14 @@ def own(task, key, k):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
 
 
-def optimizer(setting):
+def own_optimizer(setting):
     if setting.optimizer == "adam":
-        own = optax.adam(setting.rate)
-    else:
-        own = optax.sgd(setting.rate, momentum=0.9)
-    return ensembles.per_member(own, len(setting.preferences))
+        return optax.adam(setting.rate)
+    return optax.sgd(setting.rate, momentum=0.9)
+
+
+def optimizer(setting):
+    return ensembles.per_member(own_optimizer(setting), len(setting.preferences))
 
 
 def scalarized(scalarization, tx):
@@ -93,6 +95,55 @@ def scalarized(scalarization, tx):
             grads = jax.lax.map(gradient, (params, grid, batches))
             updates, inner = chain.update(grads, inner, params)
             return optax.apply_updates(params, updates), inner
+
+        return Method(start, step, lambda state: state[0], 1)
+
+    return build
+
+
+def grown(tx, share=1 / 16, slower=4):
+    """First one model, on the mean of the losses; then all members start from it.
+
+    Within its share of the budget the model steps on one mini-batch after another, at a
+    rate so many times lower, since nothing averages its noise.
+    """
+
+    def build(setting):
+        members = scalarized(linear, tx)(setting)
+        k = len(setting.preferences)
+        first = round(share * setting.steps)
+        slowly = setting._replace(rate=lambda t: setting.rate(t // k) / slower)
+        single = own_optimizer(slowly)
+
+        def start(key):
+            params, inner = members.start(key)
+            alone = single.init(jax.tree.map(lambda x: x[0], params))
+            return params, inner, alone, jnp.zeros((), jnp.int32)
+
+        def alone(state, batches, key):
+            del key
+            copies, inner, moments, t = state
+
+            def step(carry, batch):
+                params, moments = carry
+                mean = lambda p: jnp.mean(setting.task.losses(p, batch))
+                updates, moments = single.update(jax.grad(mean)(params), moments)
+                return (optax.apply_updates(params, updates), moments), None
+
+            params = jax.tree.map(lambda x: x[0], copies)
+            (params, moments), _ = jax.lax.scan(step, (params, moments), batches)
+            copies = jax.tree.map(
+                lambda x, old: jnp.broadcast_to(x, old.shape), params, copies
+            )
+            return copies, inner, moments, t + 1
+
+        def together(state, batches, key):
+            params, inner, moments, t = state
+            return *members.step((params, inner), batches, key), moments, t + 1
+
+        def step(state, batches, key):
+            young = state[-1] < first
+            return jax.lax.cond(young, alone, together, state, batches, key)
 
         return Method(start, step, lambda state: state[0], 1)
 
@@ -211,6 +262,8 @@ METHODS = {
     "mt2o: distance rule": scalarized(
         linear, transferred(lambda _: ensembles.distance_coupling())
     ),
+    "mt2o: grown from one": grown(averaged(neighbors(1.0))),
+    "independent, grown from one": grown(optimizer),
     "independent": scalarized(linear, optimizer),
     "independent, smooth Tchebycheff": scalarized(
         px.scalarizations.smooth_tchebycheff, optimizer

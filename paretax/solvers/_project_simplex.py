@@ -47,10 +47,10 @@ def project_simplex(
     shifted = jnp.where(keep, point, 0.0) - jnp.where(some, top, 0.0)
     downwards = -jnp.sort(-jnp.where(keep, jax.lax.stop_gradient(shifted), -jnp.inf))
     numbers = jnp.arange(1, m + 1, dtype=point.dtype)
-    bounds = (jnp.cumsum(downwards) - 1.0) / numbers
-    inside = downwards > bounds
-    least = jnp.min(jnp.where(inside, downwards, jnp.inf))
-    face = keep & (shifted >= least)
+    # By a threshold, not by the smallest entry that stays: a compiler may compute an
+    # entry twice with other rounding, and comparing it with itself would drop it.
+    threshold = jnp.max((jnp.cumsum(downwards) - 1.0) / numbers)
+    face = keep & (shifted > threshold)
     size = jnp.maximum(jnp.sum(face), 1)
     theta = (jnp.sum(jnp.where(face, shifted, 0.0)) - 1.0) / size
     weights = jnp.where(face, shifted - theta, 0.0)

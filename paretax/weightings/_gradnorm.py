@@ -160,4 +160,7 @@ def _slope(w, norms, ratio, present, alpha):
     )
     target = mean(w * norms) * rate**alpha
     unit = norms / jnp.where(mean_norm > 0, mean_norm, 1.0)
-    return jnp.where(present, jnp.sign(w * norms - target) * unit, 0.0)
+    gap = w * norms - target
+    # Equal norms, as at a first step after `normalize`, are not told apart by rounding.
+    gap = jnp.where(jnp.abs(gap) <= 8 * jnp.finfo(gap.dtype).eps * target, 0.0, gap)
+    return jnp.where(present, jnp.sign(gap) * unit, 0.0)

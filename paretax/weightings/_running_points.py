@@ -126,7 +126,7 @@ def _remember(losses, known, state, decay):
 
     def drifted(point):
         last = jnp.where(jnp.isfinite(point), point, losses)
-        return decay * last + (1 - decay) * losses
+        return last + (1 - decay) * (losses - last)
 
     ideal = jnp.minimum(losses, drifted(state.ideal))
     nadir = jnp.maximum(losses, drifted(state.nadir))
@@ -140,7 +140,8 @@ def _box(ideal, nadir, margin):
     high = jnp.where(seen, nadir, 1.0)
     low = jnp.where(seen, ideal, 0.0)
     level = jnp.where(high == 0, 1.0, jnp.abs(high))
-    flat = high <= low
+    # A range of rounding errors is none.
+    flat = high - low <= 4 * jnp.finfo(high.dtype).eps * level
     low = jnp.where(flat, high - level, low)
     size = high - low
     return low - margin * size, high + margin * size
