@@ -60,6 +60,7 @@ def _with_batches_by(solve_one):
     return single
 
 
+@jax.jit
 def _looped(a, b):
     """Cholesky column by column, each step one update of the whole matrix."""
     m = b.shape[0]
@@ -87,6 +88,7 @@ def _looped(a, b):
     return jax.lax.fori_loop(0, m, substitute, y)
 
 
+@jax.jit
 def _unrolled(a, b):
     rows = _factor(a)
     return _back_substitute(rows, _forward_substitute(rows, b))

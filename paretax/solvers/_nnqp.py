@@ -1,5 +1,6 @@
 """min ½xᵀHx − bᵀx over x ≥ 0: pivoting, and an interior point where it cycles."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -35,6 +36,7 @@ class _Inner(NamedTuple):
     steps: Int[Array, ""]
 
 
+@functools.partial(jax.jit, static_argnames="unroll")
 def nnqp(
     h: Float[Array, "m m"],
     b: Float[Array, " m"],
