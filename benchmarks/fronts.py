@@ -5,7 +5,7 @@ evaluations (backward passes of one member): a method on the Jacobian of m tasks
 a step, so it makes 1/m of the steps. Every member has mini-batches of its own, so a
 member-step sees 32 new examples, whatever the method. Members have SGD with momentum,
 on QM9 Adam; a hypernetwork always Adam. Rates come from one grid for each of these,
-which goes on downwards while the lowest is the best; the rate of each method and data
+which goes on while its lowest or highest is the best; the rate of each method and data
 set is the one with the largest mean of the validation hypervolume over the run, with
 the first seed. The test hypervolume of all seeds with that rate is reported: its end,
 and the gradient evaluations until it reaches 95% of the best end of any method, the
@@ -158,9 +158,12 @@ def measure(task, name, budget, optimizer, seeds, rates, cells, save):
         return cells[key]
 
     area = {rate: np.mean(cell(rate, 0)["validation"]) for rate in rates}
-    while len(rates) > 1 and max(area, key=area.get) == min(area):
-        lower = float(f"{min(area) / 3:.1g}")
-        area[lower] = np.mean(cell(lower, 0)["validation"])
+    while len(rates) > 1 and (best := max(area, key=area.get)) in (
+        min(area),
+        max(area),
+    ):
+        beyond = float(f"{best * (3 if best == max(area) else 1 / 3):.1g}")
+        area[beyond] = np.mean(cell(beyond, 0)["validation"])
     cells["best"] = max(area, key=area.get)
     for seed in range(1, seeds):
         cell(cells["best"], seed)
