@@ -42,7 +42,7 @@ bench: $(VENV)/.all
 # Methods compared on tiny subsets: does it all work?
 bench-smoke: $(VENV)/.all
 	rm -rf runs/bench-smoke
-	$(BIN)/paretax bench benchmarks/smoke.toml --out runs/bench-smoke
+	$(BIN)/paretax bench benchmarks/smoke.toml --out runs/bench-smoke --jobs 2
 
 notebooks: $(VENV)/.all
 	$(BIN)/python -m pytest tests/test_notebooks.py
