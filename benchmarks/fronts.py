@@ -158,13 +158,13 @@ def measure(task, name, budget, optimizer, seeds, rates, cells, save):
         return cells[key]
 
     area = {rate: np.mean(cell(rate, 0)["validation"]) for rate in rates}
-    while len(rates) > 1 and (best := max(area, key=area.get)) in (
-        min(area),
-        max(area),
-    ):
-        beyond = float(f"{best * (3 if best == max(area) else 1 / 3):.1g}")
-        area[beyond] = np.mean(cell(beyond, 0)["validation"])
-    cells["best"] = max(area, key=area.get)
+    best = max(area, key=area.get)
+    while len(rates) > 1 and best in (min(area), max(area)):
+        beyond = 3 * best if best == max(area) else best / 3
+        rate = float(f"{beyond:.1g}")
+        area[rate] = np.mean(cell(rate, 0)["validation"])
+        best = max(area, key=area.get)
+    cells["best"] = best
     for seed in range(1, seeds):
         cell(cells["best"], seed)
 

@@ -1,5 +1,7 @@
 """Checks of arguments: at once and in plain words; tracers are let through."""
 
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
 import jax.numpy as jnp
 import numpy as np
 from jax import dtypes
@@ -9,6 +11,8 @@ from jaxtyping import Array
 
 __all__ = [
     "check_active",
+    "check_choice",
+    "check_choices",
     "check_count",
     "check_finite",
     "check_fraction",
@@ -125,6 +129,20 @@ def check_active(active, shape: tuple[int, ...]) -> Array | None:
             f"shape {active.shape}."
         )
     return active
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """One of the words of a `Literal`."""
+    if value not in get_args(choices):
+        words = ", ".join(get_args(choices))
+        raise ValueError(f"{name}: expected one of {words}, got {value!r}.")
+
+
+def check_choices(config: Any) -> None:
+    """Each field of a dataclass whose type is a `Literal` holds one of its words."""
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal:
+            check_choice(name, getattr(config, name), hint)
 
 
 def check_count(name: str, value: object, least: int = 1) -> int:

@@ -231,6 +231,7 @@ def test_faults_of_a_task_are_named_before_training(change, message):
         ({"members": 1}, "members: expected at least 2"),
         ({"epochs": 0}, "epochs: expected at least 1"),
         ({"learning_rate": 0.0}, "learning_rate: expected a number above 0"),
+        ({"coupling": "ring"}, "coupling: expected one of neighbor, .* got 'ring'"),
         ({"margin": 1.0}, r"margin: expected a number in \[0, 1\)"),
         ({"coupling_fade": -1.0}, "coupling_fade: expected a number of at least 0"),
     ],

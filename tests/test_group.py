@@ -254,6 +254,7 @@ def test_faults_of_a_task_are_named_before_training(bad, config, message):
         ({"last_temperature": -1.0}, "last_temperature: expected a number above 0"),
         ({"finetune_share": -0.1}, "finetune_share: expected a number of at least 0"),
         ({"groups": 2, "threshold": 0.5}, r"below 1/groups = 0\.5"),
+        ({"combiner": "famo"}, "combiner: expected one of none, .* got 'famo'"),
         (
             {"combiner": "mgda", "per_example": True},
             "combiner: expected none with per_example, .* got mgda",

@@ -7,7 +7,12 @@ import jax
 import optax
 
 from paretax import ensembles, scalarizations
-from paretax._checks import check_count, check_non_negative, check_positive
+from paretax._checks import (
+    check_choices,
+    check_count,
+    check_non_negative,
+    check_positive,
+)
 from paretax.experiments._optimizer import decayed
 
 __all__ = ["FrontConfig", "optimizer", "preferences", "scalarization"]
@@ -24,8 +29,8 @@ class FrontConfig:
     """How a front is trained.
 
     Raises:
-      ValueError: a size below 1, a rate that is not positive, a margin outside [0, 1),
-        a strength outside [0, 1].
+      ValueError: an unknown word, a size below 1, a rate that is not positive, a margin
+        outside [0, 1), a strength outside [0, 1].
 
     Example:
       >>> from paretax import experiments
@@ -66,6 +71,7 @@ class FrontConfig:
     """Initial parameters and the order of examples."""
 
     def __post_init__(self):
+        check_choices(self)
         check_count("members", self.members, 2)
         for name in ("epochs", "batch_size", "members_at_once", "transfer_every"):
             check_count(name, getattr(self, name))

@@ -8,6 +8,7 @@ import optax
 
 from paretax import weightings
 from paretax._checks import (
+    check_choices,
     check_count,
     check_fraction,
     check_non_negative,
@@ -35,9 +36,9 @@ class GroupConfig:
     """How groups and weights are trained.
 
     Raises:
-      ValueError: a size below 1, a rate or temperature that is not positive, a warm-up
-        as long as the run, a threshold that is not below 1/groups, a combiner with
-        draws for each example.
+      ValueError: an unknown word, a size below 1, a rate or temperature that is not
+        positive, a warm-up as long as the run, a threshold that is not below 1/groups,
+        a combiner with draws for each example.
 
     Example:
       >>> from paretax import experiments
@@ -103,6 +104,7 @@ class GroupConfig:
     """Initial parameters, the order of examples, and the draws."""
 
     def __post_init__(self):
+        check_choices(self)
         for name in ("groups", "batch_size"):
             check_count(name, getattr(self, name))
         for name in ("steps", "phase_steps", "patience", "warm_up", "trunks_at_once"):

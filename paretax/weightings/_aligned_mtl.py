@@ -1,10 +1,11 @@
 """Independent component alignment."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from paretax._checks import check_choice
 from paretax._types import Weights
 from paretax._weighting import Weighting
 from paretax.solvers import inverse_root
@@ -54,10 +55,7 @@ def aligned_mtl(
     the derivative is finite at repeated eigenvalues, where an eigendecomposition's is
     not.
     """
-    if scale not in get_args(Scale):
-        raise ValueError(
-            f"scale: expected one of {', '.join(get_args(Scale))}, got {scale!r}."
-        )
+    check_choice("scale", scale, Scale)
 
     def weights(gram, share):
         # In units of the largest diagonal entry, so that no power of K overflows.
