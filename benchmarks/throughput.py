@@ -3,9 +3,12 @@
 The bench trains in a scan over steps that gathers its batches from arrays on the
 device; the bare step is what a user would write, called in a loop on batches that lie
 ready. Rounds are interleaved; the share is of the fastest rounds. A second table: cells
-that one program trains at once, by vmap, beside one by one.
+that one program trains at once, by vmap, beside one by one. A third: the bare step that
+first takes a batch of as many records from the disk (`data.stream`, grain) to the
+device, for sets that memory does not hold.
 
     python benchmarks/throughput.py [--quick] [--data multi_mnist/mnist]
+        (extras: data, data-stream)
 """
 
 import argparse
@@ -19,7 +22,7 @@ import optax
 from tables import show
 
 import paretax as px
-from paretax import bench, experiments
+from paretax import bench, data, experiments
 from paretax.bench._program import bind, trainer
 
 METHODS = ("total", "nash_mtl")
@@ -56,8 +59,11 @@ def bench_round(task, settings, method):
     return run
 
 
-def bare_round(task, settings, method):
-    """The same number of steps, one call each, on batches that lie ready."""
+def bare_round(task, settings, method, read=lambda: None):
+    """The same number of steps, one call each, on batches that lie ready.
+
+    Before each step `read` is called.
+    """
     part = settings.datasets[0]
     bound = bind(task, part, settings)
     params, rows = bound.start(jnp.zeros(1, jnp.int32))
@@ -87,11 +93,18 @@ def bare_round(task, settings, method):
 
     def run():
         for i in range(part.steps):
+            read()
             *rest, losses = step(*carry[0], batches[i % len(batches)])
             carry[0] = rest
         return jax.block_until_ready(losses)
 
     return run
+
+
+def from_disk(name, batch_size):
+    """A function that takes the next batch of records from the disk to the device."""
+    batches = data.stream(data.records(name, "train"), batch_size, seed=0)
+    return lambda: jax.device_put(next(batches))
 
 
 def fastest(rounds, number):
@@ -114,11 +127,13 @@ def main():
     steps, number, widths = (50, 4, (4,)) if chosen.quick else (200, 12, (3, 9))
     settings = settings_for(chosen.data, steps)
     task = experiments.named(chosen.data, examples=8000)
-    rows, wide = [], []
+    rows, wide, disk = [], [], []
+    read = from_disk(chosen.data, 64)
     for method in METHODS:
         rounds = {
             "bench": bench_round(task, settings, method),
             "bare": bare_round(task, settings, method),
+            "disk": bare_round(task, settings, method, read),
         }
         for count in widths:
             many = dataclasses.replace(settings, cells_at_once=count)
@@ -133,6 +148,14 @@ def main():
                 "share of the bare speed": best["bare"] / best["bench"],
             }
         )
+        disk.append(
+            {
+                "method": method,
+                "bare step, ms": milliseconds["bare"],
+                "with a batch from the disk, ms": milliseconds["disk"],
+                "share of the bare speed": best["bare"] / best["disk"],
+            }
+        )
         wide += [
             {
                 "method": method,
@@ -144,6 +167,7 @@ def main():
         ]
     show(f"{chosen.data}, batch 64: the bench beside the bare step", rows)
     show("cells at once (vmap) beside one by one", wide)
+    show("batches from the disk (grain)", disk)
 
 
 if __name__ == "__main__":
