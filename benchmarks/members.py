@@ -4,16 +4,19 @@ The MultiMNIST perceptron (324-256-64, two heads) and the LeNet of the Pareto fr
 literature, batch 32, own mini-batches, SGD with momentum 0.9, float32, pictures
 without a meaning. Time per member and step:
 
-* one member alone, one device on one core: the unit;
+* one model alone in a plain loop, one device on one core: the unit;
 * 64 members on one device and one core, one after another and vectorized;
 * 64 members on as many devices as cores, each running its own one after another;
-* the same loop in PyTorch by one and by two threads; the better counts.
+* the same loop in PyTorch by one and by two threads.
 
-All with the transfer by a neighbor kernel, but "without transfer". Each setting has a
-process of its own, waiting while the others work, and all take turns in each round.
+With the transfer by a neighbor kernel after each step or every eighth (a member then
+takes eight steps before the next begins, in PyTorch too), or without. Each setting has
+a process of its own, waiting while the others work, and all take turns in each round.
 Two ratios: the median over rounds of the ratio within a round, and the ratio of the
-best rounds, which a busy machine disturbs less. A setting of PyTorch that took ten
-times as long as the best setting in the first two rounds is left out of the others.
+best rounds, which a busy machine disturbs less. "torch to it": PyTorch with as many
+steps between transfers, by one or two threads, what is better. A setting of PyTorch
+that took ten times as long as the best setting in the first two rounds is left out of
+the others.
 
     python benchmarks/members.py [--quick] [--out members.json]    (extra: bench)
 """
@@ -30,16 +33,21 @@ from pathlib import Path
 import numpy as np
 from tables import show
 
-ALONE = "one member"
-# name: (process, members, at once, transfer)
+ALONE = "one model alone"
+EIGHT = 8
+# name: (process, members, at once, transfer, steps from one transfer to the next)
 VARIANTS = {
-    ALONE: ("jax, one core", 1, 1, False),
-    "in one program": ("jax, one core", None, 1, True),
-    "without transfer": ("jax, one core", None, 1, False),
-    "vectorized": ("jax, one core", None, None, True),
-    "all cores": ("jax, all cores", None, 1, True),
-    "torch, 1 thread": ("torch, 1 thread", None, 1, True),
-    "torch, 2 threads": ("torch, 2 threads", None, 1, True),
+    ALONE: ("jax, one core", 1, 1, False, 1),
+    "in one program": ("jax, one core", None, 1, True, 1),
+    "without transfer": ("jax, one core", None, 1, False, 1),
+    "vectorized": ("jax, one core", None, None, True, 1),
+    "all cores": ("jax, all cores", None, 1, True, 1),
+    "every 8": ("jax, one core", None, 1, True, EIGHT),
+    "every 8, all cores": ("jax, all cores", None, 1, True, EIGHT),
+    "torch, 1 thread": ("torch, 1 thread", None, 1, True, 1),
+    "torch, 2 threads": ("torch, 2 threads", None, 1, True, 1),
+    "torch, 1 thread, every 8": ("torch, 1 thread", None, 1, True, EIGHT),
+    "torch, 2 threads, every 8": ("torch, 2 threads", None, 1, True, EIGHT),
 }
 
 
@@ -100,16 +108,17 @@ class Workers:
 
 def measure(workers, network, members, steps, rounds):
     """Rows of one network: a member's step, and its ratio to that of one alone."""
+    variants = {n: row for n, row in VARIANTS.items() if row[-1] <= steps}
     built, counts = {}, {}
-    for name, (kind, k, at_once, transfer) in VARIANTS.items():
+    for name, (kind, k, at_once, transfer, every) in variants.items():
         k = k or members
-        spec = {"network": network, "members": k, "at_once": at_once,
+        spec = {"network": network, "members": k, "at_once": at_once, "every": every,
                 "transfer": transfer, "steps": steps * members // k}  # fmt: skip
         built[name] = workers.ask(kind, "build", name, spec)
         counts[name] = k * spec["steps"]
-    spent = {name: [] for name in VARIANTS}
+    spent = {name: [] for name in variants}
     for turn in range(rounds + 1):
-        for name, (kind, *_) in VARIANTS.items():
+        for name, (kind, *_) in variants.items():
             least = min((min(v) for v in spent.values() if v), default=np.inf)
             if turn > 2 and name.startswith("torch") and min(spent[name]) > 10 * least:
                 continue
@@ -119,8 +128,17 @@ def measure(workers, network, members, steps, rounds):
     for kind in workers.pipes:
         workers.ask(kind, "forget", "")
     spent = {name: np.asarray(values) for name, values in spent.items()}
-    torch = [spent[name] for name in VARIANTS if name.startswith("torch")]
-    best = min(torch, key=min)
+
+    def best(every):
+        """The better of PyTorch's settings with as many steps between transfers."""
+        return min(
+            (
+                spent[name]
+                for name, (kind, *_, n) in variants.items()
+                if kind.startswith("torch") and n == every
+            ),
+            key=min,
+        )
 
     def ratio(above, below):
         n = min(len(above), len(below))
@@ -129,14 +147,14 @@ def measure(workers, network, members, steps, rounds):
     return [
         {
             "network": network,
-            "members": VARIANTS[name][1] or members,
+            "members": variants[name][1] or members,
             "setting": name,
             "us a member-step": 1e6 * float(np.median(values)),
             "best": 1e6 * float(values.min()),
             "to one member": ratio(values, spent[ALONE]),
             "of the best": float(values.min() / spent[ALONE].min()),
-            "torch to it": ratio(best, values),
-            "of best": float(best.min() / values.min()),
+            "torch to it": ratio(best(variants[name][-1]), values),
+            "of best": float(best(variants[name][-1]).min() / values.min()),
             "compile s": built[name]["compile_s"] or None,
             "MiB": built[name]["temp_MiB"] or None,
         }
@@ -158,8 +176,7 @@ def main():
     members, rounds = (8, 3) if args.quick else (64, 15)
     workers = Workers(dict.fromkeys(kind for kind, *_ in VARIANTS.values()))
     rows = []
-    for network, steps in (("perceptron", 4), ("lenet", 1)):
-        steps = 4 * steps if args.quick else steps  # as much work with fewer members
+    for network, steps in (("perceptron", EIGHT), ("lenet", 1)):
         rows += measure(workers, network, members, steps, rounds)
         results = {"versions": versions, "rounds": rounds, "rows": rows}
         args.out.write_text(json.dumps(results, indent=2))

@@ -19,6 +19,7 @@ from paretax import ensembles, models
 
 HIDDEN = 100
 CONCENTRATION = 0.2
+WINDOW, APART = 8, 4  # see `in_time`
 
 
 class Method(NamedTuple):
@@ -101,7 +102,7 @@ def scalarized(scalarization, tx):
     return build
 
 
-def grown(tx, share=1 / 16, slower=4):
+def grown(tx, share=1 / 2, slower=4):
     """First one model, on the mean of the losses; then all members start from it.
 
     Within its share of the budget the model steps on one mini-batch after another, at a
@@ -109,10 +110,11 @@ def grown(tx, share=1 / 16, slower=4):
     """
 
     def build(setting):
-        members = scalarized(linear, tx)(setting)
         k = len(setting.preferences)
         first = round(share * setting.steps)
+        later = setting._replace(rate=lambda t: setting.rate(t + first))
         slowly = setting._replace(rate=lambda t: setting.rate(t // k) / slower)
+        members = scalarized(linear, tx)(later)
         single = own_optimizer(slowly)
 
         def start(key):
@@ -148,6 +150,41 @@ def grown(tx, share=1 / 16, slower=4):
         return Method(start, step, lambda state: state[0], 1)
 
     return build
+
+
+def in_time(build):
+    """What is trained is read out as its average over about the last ninth of steps.
+
+    Every fourth step is a turn of the average, and counts (WINDOW + 1)/(turn + WINDOW):
+    the polynomial-decay averaging of Shamir & Zhang (ICML 2013, arXiv:1212.1824), whose
+    window grows as the run does.
+    """
+
+    def averaged(setting):
+        method = build(setting)
+
+        def start(key):
+            inner = method.start(key)
+            return inner, inner[0], jnp.zeros((), jnp.int32)
+
+        def step(state, batches, key):
+            inner, average, t = state
+            inner = method.step(inner, batches, key)
+            share = (WINDOW + 1) / (t // APART + 1 + WINDOW)
+            average = jax.lax.cond(
+                t % APART == 0,
+                lambda: optax.incremental_update(inner[0], average, share),
+                lambda: average,
+            )
+            return inner, average, t + 1
+
+        def members(state):
+            inner, average, _ = state
+            return method.members((average, *inner[1:]))
+
+        return Method(start, step, members, method.gradients)
+
+    return averaged
 
 
 def combined(method, *, initial=copies, preferences=False):
@@ -262,8 +299,10 @@ METHODS = {
     "mt2o: distance rule": scalarized(
         linear, transferred(lambda _: ensembles.distance_coupling())
     ),
-    "mt2o: grown from one": grown(averaged(neighbors(1.0))),
-    "independent, grown from one": grown(optimizer),
+    "mt2o: states, in time": in_time(scalarized(linear, averaged(neighbors(1.0)))),
+    "mt2o: grown, in time": in_time(grown(averaged(neighbors(1.0)))),
+    "independent, grown, in time": in_time(grown(optimizer)),
+    "one model, in time": in_time(grown(optimizer, share=1)),
     "independent": scalarized(linear, optimizer),
     "independent, smooth Tchebycheff": scalarized(
         px.scalarizations.smooth_tchebycheff, optimizer
@@ -285,6 +324,7 @@ METHODS = {
     ),
     "moo_svgd": combined(lambda _: ensembles.moo_svgd(), initial=own),
     "hypernetwork, linear": hypernetwork(linear_ray, lambda m: 1),
+    "hypernetwork, linear, in time": in_time(hypernetwork(linear_ray, lambda m: 1)),
     "hypernetwork, epo": hypernetwork(ensembles.epo, lambda m: m),
 }
-HYPERNETWORKS = ("hypernetwork, linear", "hypernetwork, epo")
+HYPERNETWORKS = tuple(name for name in METHODS if name.startswith("hypernetwork"))

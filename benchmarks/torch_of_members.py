@@ -1,7 +1,8 @@
 """The PyTorch side of members.py: the same steps as a loop over members.
 
 All members' parameters are views of one matrix [k, P], so that the transfer is one
-product; each member has the forward and backward pass and the SGD step of its own.
+product; each member has the forward and backward pass and the SGD step of its own, and
+takes all its steps between two transfers before the next member begins.
 """
 
 import torch
@@ -54,24 +55,29 @@ def build(spec):
     mixing = 0.5 * torch.eye(k) + 0.5 * kernel / kernel.sum(1, keepdim=True)
     entropy = nn.functional.cross_entropy
 
-    def step():
+    def gradient(i, params):
+        """What is added to the momentum of member i."""
+        rows = torch.randint(0, EXAMPLES, (BATCH,))
+        x, y = image[rows].float() / 255.0, label[rows]
+        first, second = functional_call(model, params, (x,))
+        loss = w[i] * entropy(first, y[:, 0]) + (1 - w[i]) * entropy(second, y[:, 1])
+        gradients = torch.autograd.grad(loss, list(params.values()))
+        momentum[i].mul_(0.9).add_(torch.cat([g.reshape(-1) for g in gradients]))
+
+    def turn():
         for i, params in enumerate(members):
-            rows = torch.randint(0, EXAMPLES, (BATCH,))
-            x, y = image[rows].float() / 255.0, label[rows]
-            first, second = functional_call(model, params, (x,))
-            loss = w[i] * entropy(first, y[:, 0]) + (1 - w[i]) * entropy(
-                second, y[:, 1]
-            )
-            gradients = torch.autograd.grad(loss, list(params.values()))
-            own = torch.cat([g.reshape(-1) for g in gradients])
-            momentum[i].mul_(0.9).add_(own)
+            for _ in range(spec["every"] - 1):
+                gradient(i, params)
+                with torch.no_grad():
+                    flat[i].sub_(momentum[i], alpha=0.01)
+            gradient(i, params)
         with torch.no_grad():
             moved = mixing @ flat if spec["transfer"] else flat
             flat.copy_(moved - 0.01 * momentum)
 
     def run():
-        for _ in range(spec["steps"]):
-            step()
+        for _ in range(spec["steps"] // spec["every"]):
+            turn()
 
     return {"run": run, "compile_s": 0.0, "temp_MiB": 0.0}
 

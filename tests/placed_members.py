@@ -223,10 +223,13 @@ def faults(report):
 
 def fronts(report):
     """The front of a task on four devices, on one, and in groups of members."""
-    for coupling in ("neighbor", "distance"):
-        config = experiments.FrontConfig(
-            members=4, epochs=2, batch_size=16, coupling=coupling
-        )
+    cases = {
+        "neighbor": {"coupling": "neighbor"},
+        "distance": {"coupling": "distance"},
+        "grown": {"common_epochs": 1, "averaged": True, "transfer_every": 3},
+    }
+    for name, change in cases.items():
+        config = experiments.FrontConfig(members=4, epochs=2, batch_size=16, **change)
         groups = dataclasses.replace(config, members_at_once=2)
         found = [
             experiments.front(two_lines.task, config),
@@ -238,7 +241,7 @@ def fronts(report):
             for one in found
         ]
         slopes = [one.params["slope"] for one in found]
-        report[f"front {coupling}"] = {
+        report[f"front {name}"] = {
             "devices": [len(slope.sharding.device_set) for slope in slopes],
             "same": same(found[0].params, found[1].params) and reports[0] == reports[1],
             "error": [distance(slopes[0], slope) for slope in slopes[1:]],

@@ -143,31 +143,3 @@ def taskonomy(train, validation, test, *, shared, trunk, head):
             head=apply["head"], loss=taskonomy_loss, targets=taskonomy_targets,
         ),
     )  # fmt: skip
-
-
-def grown(task, *, passes=1, learning_rate=0.025, batch_size=64):
-    """The task with first parameters that one model has learned for all members."""
-    count = len(jax.tree.leaves(task.train)[0])
-    batch_size = min(batch_size, count)
-    whole = count // batch_size * batch_size
-    tx = optax.sgd(learning_rate, momentum=0.9)
-
-    @jax.jit
-    def learned(key, train):
-        def step(carry, rows):
-            params, state = carry
-            batch = jax.tree.map(lambda leaf: leaf[rows], train)
-            gradient = jax.grad(lambda p: task.losses(p, batch).mean())(params)
-            updates, state = tx.update(gradient, state)
-            return (optax.apply_updates(params, updates), state), None
-
-        keys = jax.random.split(jax.random.fold_in(key, 1), passes)
-        orders = jax.vmap(lambda key: jax.random.permutation(key, count)[:whole])(keys)
-        first = task.init(key)
-        rows = orders.reshape(-1, batch_size)
-        return jax.lax.scan(step, (first, tx.init(first)), rows)[0][0]
-
-    def init(key):
-        return learned(key, jax.tree.map(jnp.asarray, task.train))
-
-    return task._replace(init=init)

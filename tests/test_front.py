@@ -12,9 +12,17 @@ import pytest
 from two_lines import task
 
 from paretax import experiments
+from paretax.experiments import _train
+from paretax.experiments._config import preferences
+from paretax.experiments._devices import placement
+from paretax.experiments._passes import shuffled
 
 CONFIG = experiments.FrontConfig(
     members=5, epochs=4, batch_size=16, learning_rate=0.05, coupling_fade=0.05
+)
+
+GROWN = dataclasses.replace(
+    CONFIG, common_epochs=3, common_rate=0.5, averaged=True, transfer_every=3
 )
 
 
@@ -72,7 +80,9 @@ def test_the_same_run_twice_is_the_same_bit_for_bit_and_another_seed_is_not(fini
         {"coupling": "distance"},
         {"coupling": "none"},
         {"coupling_fade": 0.0, "coupling_strength": 0.01, "transfer_every": 3},
-        {"transfer": "states"},
+        {"transfer": "states", "transfer_every": 4},
+        {"common_epochs": 1, "optimizer": "adam", "transfer": "states"},
+        {"common_epochs": 2, "averaged": True},
     ],
     ids=str,
 )
@@ -82,6 +92,36 @@ def test_every_choice_trains(change):
     losses = [sum(m["test"]["loss"].values()) for m in report["members"]]
     assert max(losses) < 2.0
     assert report["hypervolume"]["test"][-1] > 1.5
+
+
+def test_a_common_epoch_is_one_model_on_the_mean_of_the_losses():
+    """By hand: all members' orders, one after another, and a running average."""
+    config = dataclasses.replace(GROWN, members=3, epochs=4)
+    grid, where = preferences(config, 2), placement(3, 1)
+    state = _train.initial_state(task, config, grid, len(task.train["x"]), where)
+    epoch = _train.trainer(task, config, grid, len(task.train["x"]), where)
+    first = jax.tree.map(lambda x: x[0], jax.device_get(state.params))
+    state, told = epoch(state, task.train)
+    key = jax.random.fold_in(jax.random.key(config.seed), 2)
+    orders = [
+        shuffled(key, len(task.train["x"]), config.batch_size)
+        for key in jax.random.split(key, 3)
+    ]
+    params = mean = first
+    trace, seen = jax.tree.map(jnp.zeros_like, params), []
+    steps = 3 * len(orders[0]) * config.epochs
+    for t, rows in enumerate(np.concatenate(orders)):
+        batch = jax.tree.map(lambda x, rows=rows: x[rows], task.train)
+        seen.append(task.losses(params, batch))
+        grads = jax.grad(lambda p, b=batch: task.losses(p, b).mean())(params)
+        trace = jax.tree.map(lambda m, g: 0.9 * m + g, trace, grads)
+        rate = 0.5 * 0.05 * 0.5 * (1 + np.cos(np.pi * t / steps))
+        params = jax.tree.map(lambda p, m, r=rate: p - r * m, params, trace)
+        mean = jax.tree.map(lambda a, p, t=t: a + 9 / (t + 9) * (p - a), mean, params)
+    for found, wanted in ((state.params, params), (_train.readout(state), mean)):
+        for name, leaf in wanted.items():
+            np.testing.assert_allclose(found[name], [leaf] * 3, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(told, [np.mean(seen, axis=0)] * 3, rtol=1e-4)
 
 
 def test_an_existing_folder_is_never_overwritten_unasked(finished, tmp_path):
@@ -183,9 +223,9 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(ocp.CheckpointManager, "save", full)
         with pytest.raises(OSError, match=r"epoch 3 could not be .* \(2 is whole\)"):
-            experiments.front(task, CONFIG, out=tmp_path / "run")
-    resumed = experiments.front(task, CONFIG, out=tmp_path / "run", resume=True)
-    whole = experiments.front(task, CONFIG)
+            experiments.front(task, GROWN, out=tmp_path / "run")
+    resumed = experiments.front(task, GROWN, out=tmp_path / "run", resume=True)
+    whole = experiments.front(task, GROWN)
     np.testing.assert_array_equal(resumed.params["slope"], whole.params["slope"])
     assert resumed.report["hypervolume"] == whole.report["hypervolume"]
 
@@ -230,6 +270,8 @@ def test_faults_of_a_task_are_named_before_training(change, message):
     [
         ({"members": 1}, "members: expected at least 2"),
         ({"epochs": 0}, "epochs: expected at least 1"),
+        ({"common_epochs": 8}, "common_epochs: expected fewer than the 8 epochs"),
+        ({"common_rate": 0.0}, "common_rate: expected a number above 0"),
         ({"learning_rate": 0.0}, "learning_rate: expected a number above 0"),
         ({"coupling": "ring"}, "coupling: expected one of neighbor, .* got 'ring'"),
         ({"margin": 1.0}, r"margin: expected a number in \[0, 1\)"),

@@ -117,16 +117,17 @@ def test_a_placed_step_lowers_everywhere():
     jax.export.export(step, platforms=platforms)(theta, tx.init(theta), theta)
 
 
-def test_a_front_on_four_devices_is_that_of_one_bit_for_bit():
-    found = report()["front neighbor"]
+@pytest.mark.parametrize("config", ["neighbor", "grown"])
+def test_a_front_on_four_devices_is_that_of_one_bit_for_bit(config):
+    found = report()[f"front {config}"]
     assert found["devices"] == [4, 1, 4]
     assert found["same"]
     assert report()["front distance"]["error"][0] < 1e-5
 
 
-@pytest.mark.parametrize("coupling", ["neighbor", "distance"])
-def test_members_at_once_change_rounding_only(coupling):
-    assert report()[f"front {coupling}"]["error"][1] < 1e-5
+@pytest.mark.parametrize("config", ["neighbor", "distance", "grown"])
+def test_members_at_once_change_rounding_only(config):
+    assert report()[f"front {config}"]["error"][1] < 1e-5
 
 
 def test_the_most_devices_that_share_evenly():

@@ -18,6 +18,7 @@ from paretax.ensembles._epo import epo
 from paretax.ensembles._even_out import even_out
 from paretax.ensembles._hypervolume_gradient import hypervolume_gradient
 from paretax.ensembles._joint import JointState, JointWeighting
+from paretax.ensembles._local_rounds import LocalRounds, local_rounds
 from paretax.ensembles._moo_svgd import moo_svgd
 from paretax.ensembles._pareto_mtl import ParetoMTLState, pareto_mtl
 from paretax.ensembles._per_member import per_member
@@ -33,6 +34,7 @@ __all__ = [
     "Coupling",
     "JointState",
     "JointWeighting",
+    "LocalRounds",
     "ParetoMTLState",
     "Placement",
     "TransferState",
@@ -47,6 +49,7 @@ __all__ = [
     "even_out",
     "fixed_coupling",
     "hypervolume_gradient",
+    "local_rounds",
     "member_distances",
     "moo_svgd",
     "neighbor_coupling",

@@ -13,9 +13,8 @@ from paretax._checks import (
     check_non_negative,
     check_positive,
 )
-from paretax.experiments._optimizer import decayed
 
-__all__ = ["FrontConfig", "optimizer", "preferences", "scalarization"]
+__all__ = ["FrontConfig", "coupling", "preferences", "scalarization"]
 
 _SCALARIZATIONS = {
     "linear": scalarizations.linear,
@@ -64,7 +63,15 @@ class FrontConfig:
     do, or whole training states after it, parameters and moments, which bears a higher
     learning rate."""
     transfer_every: int = 1
-    """Steps from one transfer to the next."""
+    """Steps from one transfer to the next; an epoch ends with one, too. On a CPU more
+    of them are faster, since a member stays in the cache for as many."""
+    common_epochs: int = 0
+    """Epochs at first in which one model, on the mean of the losses, takes the steps of
+    all members one after another; then all start from it."""
+    common_rate: float = 0.25
+    """Its learning rate, as a multiple of the members'."""
+    averaged: bool = False
+    """Read out a member as the average of its last steps, about a ninth of all."""
     margin: float = 0.1
     """Preferences keep this share of the uniform one, so that no task is untrained."""
     seed: int = 0
@@ -75,7 +82,14 @@ class FrontConfig:
         check_count("members", self.members, 2)
         for name in ("epochs", "batch_size", "members_at_once", "transfer_every"):
             check_count(name, getattr(self, name))
+        check_count("common_epochs", self.common_epochs, 0)
+        if self.common_epochs >= self.epochs:
+            raise ValueError(
+                f"common_epochs: expected fewer than the {self.epochs} epochs, got "
+                f"{self.common_epochs}."
+            )
         check_positive("learning_rate", self.learning_rate)
+        check_positive("common_rate", self.common_rate)
         strength, margin = self.coupling_strength, self.margin
         if not 0 <= strength <= 1:
             raise ValueError(
@@ -105,29 +119,14 @@ def scalarization(config: FrontConfig):
     return _SCALARIZATIONS[config.scalarization]
 
 
-def optimizer(
-    config: FrontConfig,
-    num_steps: int,
-    grid,
-    where: ensembles.Placement | None = None,
-) -> optax.GradientTransformation:
-    """Each member's optimizer, then the transfer among members."""
-    own = decayed(config.optimizer, config.learning_rate, num_steps)
-    members = ensembles.per_member(own, config.members, placement=where)
-    coupling = _coupling(config, -(-num_steps // config.transfer_every), grid)
-    options = {"every": config.transfer_every, "placement": where}
-    if config.transfer == "states":
-        return ensembles.adapt_then_combine(members, coupling, **options)
-    return optax.chain(members, ensembles.transfer(coupling, **options))
-
-
-def _coupling(config, num_transfers, grid):
+def coupling(config: FrontConfig, num_rounds: int, grid) -> ensembles.Coupling:
+    """The rule for the transfers of a run with so many."""
     if config.coupling == "none":
         return ensembles.no_coupling()
     if config.coupling == "distance":
         return ensembles.distance_coupling()
     strength = config.coupling_strength
     if config.coupling_fade > 0:
-        decay = max(1, round(config.coupling_fade * num_transfers))
+        decay = max(1, round(config.coupling_fade * num_rounds))
         strength = optax.exponential_decay(strength, decay, 0.36787944117144233)
     return ensembles.neighbor_coupling(grid, strength=strength)

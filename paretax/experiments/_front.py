@@ -22,6 +22,7 @@ from paretax.experiments._train import (
     check_finite,
     evaluator,
     initial_state,
+    readout,
     trainer,
 )
 
@@ -72,9 +73,10 @@ def front(
 
     Each step every member takes the gradient of its scalarized losses on a mini-batch
     of its own, steps its own optimizer, and takes a share of its neighbors' parameters
-    (`ensembles.transfer`). Members are split over as many of `jax.devices()` as share
-    them evenly; on many hosts (`jax.distributed.initialize()`, the same call on each,
-    `out` on a disk that all see) over all devices of all hosts.
+    (`ensembles.local_rounds`). In the first `common_epochs`, if there are any, one
+    model takes all these steps instead. Members are split over as many of
+    `jax.devices()` as share them evenly; on many hosts (`jax.distributed.initialize()`,
+    the same call on each, `out` on a disk that all see) over all devices of all hosts.
 
     Args:
       task: losses, parameters and data.
@@ -133,7 +135,7 @@ def front(
     report = _report(run, state, curves)
     if folder is not None:
         on_first_host(lambda: write_report(folder, "front", report, _pictures))
-    return Front(run.grid, state.params, report, folder)
+    return Front(run.grid, readout(state), report, folder)
 
 
 def _pictures(report):
@@ -146,17 +148,15 @@ def _prepare(task, config, grid, devices):
     where = placement(config.members, devices)
     data = {split: where.everywhere(getattr(task, split)) for split in _SPLITS}
     examples = {split: len(jax.tree.leaves(rows)[0]) for split, rows in data.items()}
-    steps = examples["train"] // min(config.batch_size, examples["train"])
-    num_steps = steps * config.epochs
     run = _Run(
         task,
         config,
         grid,
         data,
-        trainer(task, config, grid, examples["train"], num_steps, where),
+        trainer(task, config, grid, examples["train"], where),
         {split: evaluator(task, where) for split in _SPLITS},
     )
-    return run, initial_state(task, config, grid, num_steps, where)
+    return run, initial_state(task, config, grid, examples["train"], where)
 
 
 def _no_curves():
@@ -194,7 +194,7 @@ def _told(task, curves):
 
 
 def _hypervolume(run, state, split):
-    losses = np.asarray(run.evaluate[split](state.params, run.data[split]).loss)
+    losses = np.asarray(run.evaluate[split](readout(state), run.data[split]).loss)
     check_finite(losses, run.grid, int(state.epoch))
     if len(run.task.reference) > 3:
         return None
@@ -208,7 +208,7 @@ def _report(run, state, curves):
         for row in run.grid
     ]
     for split in _SPLITS:
-        scores = run.evaluate[split](state.params, run.data[split])
+        scores = run.evaluate[split](readout(state), run.data[split])
         scores = jax.tree.map(np.asarray, scores)
         for i, member in enumerate(members):
             member[split] = {

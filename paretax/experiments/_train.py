@@ -10,8 +10,9 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, PyTree
 
-from paretax.ensembles import Placement, each_member
-from paretax.experiments._config import FrontConfig, optimizer, scalarization
+from paretax.ensembles import Placement, each_member, local_rounds
+from paretax.experiments._config import FrontConfig, coupling, scalarization
+from paretax.experiments._optimizer import decayed
 from paretax.experiments._passes import mean_over, shuffled
 from paretax.experiments._task import Task
 
@@ -22,8 +23,11 @@ __all__ = [
     "check_finite",
     "evaluator",
     "initial_state",
+    "readout",
     "trainer",
 ]
+
+_WINDOW = 8
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -35,6 +39,7 @@ class TrainState(NamedTuple):
 
     params: PyTree[Float[Array, "k ..."]]
     optimizer: Any
+    average: PyTree[Float[Array, "k ..."]] | None
     epoch: Int[Array, ""]
 
 
@@ -46,81 +51,177 @@ class Scores(NamedTuple):
 
 
 def initial_state(
-    task: Task, config: FrontConfig, grid, num_steps: int, where: Placement
+    task: Task, config: FrontConfig, grid, examples: int, where: Placement
 ) -> TrainState:
     """One initialization, copied to every member, each on its device."""
     params = task.init(jax.random.key(config.seed))
-    members = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (config.members, *leaf.shape)).copy(),
-        params,
-    )
-    state = optimizer(config, num_steps, grid).init(members)
-    return where.put(TrainState(members, state, jnp.zeros((), jnp.int32)))
+    members = _copies(params, config.members)
+    state = _rounds(task, config, grid, examples, where).init(members)
+    average = _copies(params, config.members) if config.averaged else None
+    return where.put(TrainState(members, state, average, jnp.zeros((), jnp.int32)))
 
 
 def trainer(
-    task: Task,
-    config: FrontConfig,
-    grid,
-    examples: int,
-    num_steps: int,
-    where: Placement,
+    task: Task, config: FrontConfig, grid, examples: int, where: Placement
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, Float[Array, "k m"]]]:
     """`epoch(state, train) -> (state, mean losses [k, m])`, compiled, state donated.
 
     Each member sees every example once an epoch, in an order that depends on the seed,
     the epoch and the member only; the examples that do not fill a batch are left out.
+    In a common epoch one model takes these steps, one member's order after another's.
     Members are split over devices, and the losses are whole on each.
     """
+    together = jax.jit(_together(task, config, grid, examples, where), donate_argnums=0)
+    if config.common_epochs == 0:
+        return together
+    common = jax.jit(_common(task, config, examples, where), donate_argnums=0)
+
+    def epoch(state, train):
+        young = int(state.epoch) < config.common_epochs
+        return common(state, train) if young else together(state, train)
+
+    return epoch
+
+
+def readout(state: TrainState) -> PyTree[Float[Array, "k ..."]]:
+    """The members' parameters as they are used: averages if the run keeps them."""
+    return state.params if state.average is None else state.average
+
+
+def _sizes(config, examples):
+    """(examples a batch, steps an epoch, steps a round)."""
     batch_size = min(config.batch_size, examples)
     steps = examples // batch_size
-    tx = optimizer(config, num_steps, grid, where)
-    members = each_member(
-        _gradient(task, config),
-        (0, 0, 0, None),
+    return batch_size, steps, min(config.transfer_every, steps)
+
+
+def _rounds(task, config, grid, examples, where):
+    """The rounds of all members: their steps, then a transfer."""
+    _, steps, each = _sizes(config, examples)
+    epochs = config.epochs - config.common_epochs
+    own = decayed(
+        config.optimizer,
+        config.learning_rate,
+        steps * config.epochs,
+        after=steps * config.common_epochs,
+    )
+    make = scalarization(config)
+
+    def gradient(params, rows, preference, train):
+        objective = make(preference)
+        return _gradient(task, objective, params, rows, train)
+
+    return local_rounds(
+        gradient,
+        own,
+        coupling(config, -(-steps // each) * epochs, grid),
+        config.members,
+        (0, None),
+        states=config.transfer == "states",
         batch_size=config.members_at_once,
         placement=where,
     )
 
+
+def _gradient(task, objective, params, rows, train):
+    """The gradient of an objective on some rows of the data, and the losses."""
+    batch = jax.tree.map(lambda leaf: leaf[rows], train)
+
+    def scalar(p):
+        losses = task.losses(p, batch)
+        return objective(losses), losses
+
+    return jax.grad(scalar, has_aux=True)(params)
+
+
+def _together(task, config, grid, examples, where):
+    """An epoch in which each member takes its own steps."""
+    _, steps, each = _sizes(config, examples)
+    rounds = _rounds(task, config, grid, examples, where)
+    whole = steps // each * each
+
     def epoch(state, train):
-        key = jax.random.fold_in(jax.random.key(config.seed), state.epoch + 2)
-        keys = jax.random.split(key, config.members)
-        orders = each_member(
-            lambda k: shuffled(k, examples, batch_size), placement=where
-        )(keys)
+        orders = _orders(config, examples, where, state.epoch)
 
-        def step(carry, rows):
-            params, opt_state, total = carry
-            gradients, losses = members(params, grid, rows, train)
-            updates, opt_state = tx.update(gradients, opt_state, params)
-            params = optax.apply_updates(params, updates)
-            return (params, opt_state, total + losses), None
+        def body(carry, rows):
+            params, inner, average, total, turn = carry
+            params, inner, losses = rounds.update(params, inner, rows, grid, train)
+            average = _averaged(average, params, turn)
+            return (params, inner, average, total + losses.sum(1), turn + 1), None
 
-        total = jnp.zeros(grid.shape)
-        start = (state.params, state.optimizer, total)
-        (params, opt_state, total), _ = jax.lax.scan(
-            step, start, jnp.swapaxes(orders, 0, 1)
-        )
-        state = TrainState(params, opt_state, state.epoch + 1)
+        turn = state.epoch * -(-steps // each)
+        carry = (*state[:3], jnp.zeros(grid.shape), turn)
+        full = orders[:, :whole].reshape(len(grid), -1, each, orders.shape[-1])
+        carry, _ = jax.lax.scan(body, carry, jnp.swapaxes(full, 0, 1))
+        if whole < steps:
+            carry, _ = body(carry, orders[:, whole:])
+        params, inner, average, total, _ = carry
+        state = TrainState(params, inner, average, state.epoch + 1)
         return _stays(state, where), _whole(total / steps, where)
 
-    return jax.jit(epoch, donate_argnums=0)
+    return epoch
 
 
-def _gradient(task, config):
-    """A member's gradient and losses on some rows of the data."""
-    make = scalarization(config)
+def _common(task, config, examples, where):
+    """An epoch in which one model takes the steps of all, the same on each device."""
+    _, steps, _ = _sizes(config, examples)
+    k, num_steps = config.members, steps * config.members
 
-    def gradient(params, preference, rows, train):
-        batch = jax.tree.map(lambda leaf: leaf[rows], train)
+    def alone(params, average, order, train, epoch):
+        rate, after = config.learning_rate * config.common_rate, num_steps * epoch
+        tx = decayed(config.optimizer, rate, num_steps * config.epochs, after=after)
 
-        def objective(p):
-            losses = task.losses(p, batch)
-            return make(preference)(losses), losses
+        def body(carry, rows):
+            params, inner, average, turn = carry
+            grads, losses = _gradient(task, jnp.mean, params, rows, train)
+            updates, inner = tx.update(grads, inner, params)
+            params = optax.apply_updates(params, updates)
+            average = _averaged(average, params, turn)
+            return (params, inner, average, turn + 1), losses
 
-        return jax.grad(objective, has_aux=True)(params)
+        carry = (params, tx.init(params), average, after)
+        (params, _, average, _), losses = jax.lax.scan(body, carry, order)
+        return params, average, losses.mean(0)
 
-    return gradient
+    def epoch(state, train):
+        orders = _whole(_orders(config, examples, where, state.epoch), where)
+        first = lambda tree: _whole(jax.tree.map(lambda x: x[0], tree), where)
+        everywhere = jax.shard_map(
+            alone, mesh=where.mesh, in_specs=P(), out_specs=P(), check_vma=False
+        )
+        order = orders.reshape(num_steps, -1)
+        given = (first(state.params), first(state.average), order, train, state.epoch)
+        params, average, losses = everywhere(*given)
+        members = (_copies(params, k), state.optimizer, _copies(average, k))
+        state = TrainState(*members, state.epoch + 1)
+        return _stays(state, where), _whole(_copies(losses, k), where)
+
+    return epoch
+
+
+def _orders(config, examples, where, epoch):
+    """The rows of each member's steps of an epoch, [k, steps, batch]."""
+    key = jax.random.fold_in(jax.random.key(config.seed), epoch + 2)
+    keys = jax.random.split(key, config.members)
+    batch_size, _, _ = _sizes(config, examples)
+    draw = lambda k: shuffled(k, examples, batch_size)
+    return each_member(draw, placement=where)(keys)
+
+
+def _averaged(average, params, turn):
+    """The average after one more turn, counted from 0; None stays None.
+
+    A turn counts (w + 1)/(turn + 1 + w), w = 8: the polynomial-decay averaging of
+    Shamir and Zhang (ICML 2013, arXiv:1212.1824), whose window grows with the turns.
+    """
+    if average is None:
+        return None
+    share = (_WINDOW + 1) / (turn + 1 + _WINDOW)
+    return optax.incremental_update(params, average, share)
+
+
+def _copies(tree, k):
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (k, *x.shape)).copy(), tree)
 
 
 def _stays(state, where):
