@@ -98,9 +98,9 @@ def front(
         are. The result is the same.
     """
     if quick:
-        few = {"members": 3, "epochs": 2, "common_epochs": 1}
-        few = {name: min(getattr(config, name), most) for name, most in few.items()}
-        config = dataclasses.replace(config, **few)
+        config = dataclasses.replace(
+            config, members=min(config.members, 3), epochs=min(config.epochs, 2)
+        )
     most = _start_devices(devices, config.members)
     task = experiments.named(dataset, examples=_QUICK_EXAMPLES if quick else None)
     with _folder(out, task.name, resume) as folder:

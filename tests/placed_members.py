@@ -226,7 +226,7 @@ def fronts(report):
     cases = {
         "neighbor": {"coupling": "neighbor"},
         "distance": {"coupling": "distance"},
-        "grown": {"common_epochs": 1, "averaged": True, "transfer_every": 3},
+        "grown": {"common_passes": 1, "averaged": True, "transfer_every": 3},
     }
     for name, change in cases.items():
         config = experiments.FrontConfig(members=4, epochs=2, batch_size=16, **change)

@@ -65,11 +65,11 @@ class FrontConfig:
     transfer_every: int = 1
     """Steps from one transfer to the next; an epoch ends with one, too. On a CPU more
     of them are faster, since a member stays in the cache for as many."""
-    common_epochs: int = 0
-    """Epochs at first in which one model, on the mean of the losses, takes the steps of
-    all members one after another; then all start from it."""
+    common_passes: int = 0
+    """Passes over the data that one model takes first, on the mean of the losses; then
+    all members start from it. A pass costs what 1/members of an epoch does."""
     common_rate: float = 0.25
-    """Its learning rate, as a multiple of the members'."""
+    """Its first learning rate, as a multiple of the members'; it has its own decay."""
     averaged: bool = False
     """Read out a member as the average of its last steps, about a ninth of all."""
     margin: float = 0.1
@@ -82,12 +82,7 @@ class FrontConfig:
         check_count("members", self.members, 2)
         for name in ("epochs", "batch_size", "members_at_once", "transfer_every"):
             check_count(name, getattr(self, name))
-        check_count("common_epochs", self.common_epochs, 0)
-        if self.common_epochs >= self.epochs:
-            raise ValueError(
-                f"common_epochs: expected fewer than the {self.epochs} epochs, got "
-                f"{self.common_epochs}."
-            )
+        check_count("common_passes", self.common_passes, 0)
         check_positive("learning_rate", self.learning_rate)
         check_positive("common_rate", self.common_rate)
         strength, margin = self.coupling_strength, self.margin

@@ -20,6 +20,7 @@ from paretax.experiments._task import Task, check_task
 from paretax.experiments._train import (
     TrainState,
     check_finite,
+    common_start,
     evaluator,
     initial_state,
     readout,
@@ -55,6 +56,7 @@ class _Run(NamedTuple):
     config: FrontConfig
     grid: Float[Array, "k m"]
     data: dict[str, PyTree]
+    start: Any
     epoch: Any
     evaluate: dict[str, Any]
 
@@ -73,10 +75,10 @@ def front(
 
     Each step every member takes the gradient of its scalarized losses on a mini-batch
     of its own, steps its own optimizer, and takes a share of its neighbors' parameters
-    (`ensembles.local_rounds`). In the first `common_epochs`, if there are any, one
-    model takes all these steps instead. Members are split over as many of
-    `jax.devices()` as share them evenly; on many hosts (`jax.distributed.initialize()`,
-    the same call on each, `out` on a disk that all see) over all devices of all hosts.
+    (`ensembles.local_rounds`). With `common_passes` one model learns first, and all
+    members start from it. Members are split over as many of `jax.devices()` as share
+    them evenly; on many hosts (`jax.distributed.initialize()`, the same call on each,
+    `out` on a disk that all see) over all devices of all hosts.
 
     Args:
       task: losses, parameters and data.
@@ -153,6 +155,9 @@ def _prepare(task, config, grid, devices):
         config,
         grid,
         data,
+        common_start(task, config, examples["train"], where)
+        if config.common_passes
+        else None,
         trainer(task, config, grid, examples["train"], where),
         {split: evaluator(task, where) for split in _SPLITS},
     )
@@ -169,6 +174,8 @@ def _train(run, state: TrainState, curves, kept, progress, started):
     done = int(state.epoch)
     before = curves["seconds"]
     progress = progress and is_first_host()
+    if done == 0 and run.start is not None:
+        state = run.start(state, run.data["train"])
     with progress_bar("epoch", epochs, done, progress) as show:
         for epoch in range(done + 1, epochs + 1):
             state, losses = run.epoch(state, run.data["train"])

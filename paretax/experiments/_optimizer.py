@@ -7,17 +7,11 @@ __all__ = ["decayed"]
 
 
 def decayed(
-    name: str,
-    learning_rate: float | jax.Array,
-    num_steps: int,
-    *,
-    after: int | jax.Array = 0,
+    name: str, learning_rate: float | jax.Array, num_steps: int
 ) -> optax.GradientTransformation:
     """SGD with momentum 0.9 ("sgd") or Adam ("adam"), with cosine decay to 0.
 
-    The learning rate is the first one, and may be traced; it starts where so many
-    steps of the decay are `after` it.
+    The learning rate is the first one, and may be traced.
     """
-    decay = optax.cosine_decay_schedule(learning_rate, num_steps)
-    rate = lambda step: decay(step + after)
+    rate = optax.cosine_decay_schedule(learning_rate, num_steps)
     return optax.sgd(rate, momentum=0.9) if name == "sgd" else optax.adam(rate)

@@ -21,6 +21,7 @@ __all__ = [
     "Scores",
     "TrainState",
     "check_finite",
+    "common_start",
     "evaluator",
     "initial_state",
     "readout",
@@ -68,19 +69,70 @@ def trainer(
 
     Each member sees every example once an epoch, in an order that depends on the seed,
     the epoch and the member only; the examples that do not fill a batch are left out.
-    In a common epoch one model takes these steps, one member's order after another's.
     Members are split over devices, and the losses are whole on each.
     """
-    together = jax.jit(_together(task, config, grid, examples, where), donate_argnums=0)
-    if config.common_epochs == 0:
-        return together
-    common = jax.jit(_common(task, config, examples, where), donate_argnums=0)
+    _, steps, each = _sizes(config, examples)
+    rounds = _rounds(task, config, grid, examples, where)
+    whole = steps // each * each
 
     def epoch(state, train):
-        young = int(state.epoch) < config.common_epochs
-        return common(state, train) if young else together(state, train)
+        orders = _orders(config, examples, where, state.epoch)
 
-    return epoch
+        def body(carry, rows):
+            params, inner, average, total, turn = carry
+            params, inner, losses = rounds.update(params, inner, rows, grid, train)
+            average = _averaged(average, params, turn)
+            return (params, inner, average, total + losses.sum(1), turn + 1), None
+
+        turn = state.epoch * -(-steps // each)
+        carry = (*state[:3], jnp.zeros(grid.shape), turn)
+        full = orders[:, :whole].reshape(len(grid), -1, each, orders.shape[-1])
+        carry, _ = jax.lax.scan(body, carry, jnp.swapaxes(full, 0, 1))
+        if whole < steps:
+            carry, _ = body(carry, orders[:, whole:])
+        params, inner, average, total, _ = carry
+        state = TrainState(params, inner, average, state.epoch + 1)
+        return _stays(state, where), _whole(total / steps, where)
+
+    return jax.jit(epoch, donate_argnums=0)
+
+
+def common_start(
+    task: Task, config: FrontConfig, examples: int, where: Placement
+) -> Callable[[TrainState, PyTree], TrainState]:
+    """`start(state, train) -> state`: one model learns, and all members become it.
+
+    It makes `common_passes` over the data on the mean of the losses, compiled, the same
+    on each device; the order of examples depends on the seed and the pass only.
+    """
+    batch_size, steps, _ = _sizes(config, examples)
+    rate = config.learning_rate * config.common_rate
+    tx = decayed(config.optimizer, rate, steps * config.common_passes)
+
+    def alone(params, train):
+        def body(carry, rows):
+            params, inner = carry
+            grads, _ = _gradient(task, jnp.mean, params, rows, train)
+            updates, inner = tx.update(grads, inner, params)
+            return (optax.apply_updates(params, updates), inner), None
+
+        key = jax.random.fold_in(jax.random.key(config.seed), 0)
+        keys = jax.random.split(key, config.common_passes)
+        order = jax.vmap(lambda k: shuffled(k, examples, batch_size))(keys)
+        start = (params, tx.init(params))
+        (params, _), _ = jax.lax.scan(body, start, order.reshape(-1, batch_size))
+        return params
+
+    def start(state, train):
+        first = _whole(jax.tree.map(lambda x: x[0], state.params), where)
+        everywhere = jax.shard_map(
+            alone, mesh=where.mesh, in_specs=P(), out_specs=P(), check_vma=False
+        )
+        members = _copies(everywhere(first, train), config.members)
+        average = None if state.average is None else members
+        return _stays(state._replace(params=members, average=average), where)
+
+    return jax.jit(start, donate_argnums=0)
 
 
 def readout(state: TrainState) -> PyTree[Float[Array, "k ..."]]:
@@ -98,13 +150,8 @@ def _sizes(config, examples):
 def _rounds(task, config, grid, examples, where):
     """The rounds of all members: their steps, then a transfer."""
     _, steps, each = _sizes(config, examples)
-    epochs = config.epochs - config.common_epochs
-    own = decayed(
-        config.optimizer,
-        config.learning_rate,
-        steps * config.epochs,
-        after=steps * config.common_epochs,
-    )
+    epochs = config.epochs
+    own = decayed(config.optimizer, config.learning_rate, steps * epochs)
     make = scalarization(config)
 
     def gradient(params, rows, preference, train):
@@ -132,71 +179,6 @@ def _gradient(task, objective, params, rows, train):
         return objective(losses), losses
 
     return jax.grad(scalar, has_aux=True)(params)
-
-
-def _together(task, config, grid, examples, where):
-    """An epoch in which each member takes its own steps."""
-    _, steps, each = _sizes(config, examples)
-    rounds = _rounds(task, config, grid, examples, where)
-    whole = steps // each * each
-
-    def epoch(state, train):
-        orders = _orders(config, examples, where, state.epoch)
-
-        def body(carry, rows):
-            params, inner, average, total, turn = carry
-            params, inner, losses = rounds.update(params, inner, rows, grid, train)
-            average = _averaged(average, params, turn)
-            return (params, inner, average, total + losses.sum(1), turn + 1), None
-
-        turn = state.epoch * -(-steps // each)
-        carry = (*state[:3], jnp.zeros(grid.shape), turn)
-        full = orders[:, :whole].reshape(len(grid), -1, each, orders.shape[-1])
-        carry, _ = jax.lax.scan(body, carry, jnp.swapaxes(full, 0, 1))
-        if whole < steps:
-            carry, _ = body(carry, orders[:, whole:])
-        params, inner, average, total, _ = carry
-        state = TrainState(params, inner, average, state.epoch + 1)
-        return _stays(state, where), _whole(total / steps, where)
-
-    return epoch
-
-
-def _common(task, config, examples, where):
-    """An epoch in which one model takes the steps of all, the same on each device."""
-    _, steps, _ = _sizes(config, examples)
-    k, num_steps = config.members, steps * config.members
-
-    def alone(params, average, order, train, epoch):
-        rate, after = config.learning_rate * config.common_rate, num_steps * epoch
-        tx = decayed(config.optimizer, rate, num_steps * config.epochs, after=after)
-
-        def body(carry, rows):
-            params, inner, average, turn = carry
-            grads, losses = _gradient(task, jnp.mean, params, rows, train)
-            updates, inner = tx.update(grads, inner, params)
-            params = optax.apply_updates(params, updates)
-            average = _averaged(average, params, turn)
-            return (params, inner, average, turn + 1), losses
-
-        carry = (params, tx.init(params), average, after)
-        (params, _, average, _), losses = jax.lax.scan(body, carry, order)
-        return params, average, losses.mean(0)
-
-    def epoch(state, train):
-        orders = _whole(_orders(config, examples, where, state.epoch), where)
-        first = lambda tree: _whole(jax.tree.map(lambda x: x[0], tree), where)
-        everywhere = jax.shard_map(
-            alone, mesh=where.mesh, in_specs=P(), out_specs=P(), check_vma=False
-        )
-        order = orders.reshape(num_steps, -1)
-        given = (first(state.params), first(state.average), order, train, state.epoch)
-        params, average, losses = everywhere(*given)
-        members = (_copies(params, k), state.optimizer, _copies(average, k))
-        state = TrainState(*members, state.epoch + 1)
-        return _stays(state, where), _whole(_copies(losses, k), where)
-
-    return epoch
 
 
 def _orders(config, examples, where, epoch):
