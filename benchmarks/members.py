@@ -9,16 +9,18 @@ without a meaning. Time per member and step:
 * 64 members on as many devices as cores, each running its own one after another;
 * the same loop in PyTorch by one and by two threads.
 
-With the transfer by a neighbor kernel after each step or every eighth (a member then
-takes eight steps before the next begins, in PyTorch too), or without. Each setting has
-a process of its own, waiting while the others work, and all take turns in each round.
+With the transfer by a neighbor kernel after each step, or every eighth or 32nd (a
+member then takes as many before the next begins, in PyTorch too), or without. Each
+setting has a process of its own, waiting while the others work, and all take turns in
+each round.
 Two ratios: the median over rounds of the ratio within a round, and the ratio of the
 best rounds, which a busy machine disturbs less. "torch to it": PyTorch with as many
 steps between transfers, by one or two threads, what is better. A setting of PyTorch
 that took ten times as long as the best setting in the first two rounds is left out of
 the others.
 
-    python benchmarks/members.py [--quick] [--out members.json]    (extra: bench)
+    python benchmarks/members.py [--quick] [--networks ...] [--out members.json]
+                                                            (extra: bench)
 """
 
 import argparse
@@ -34,7 +36,7 @@ import numpy as np
 from tables import show
 
 ALONE = "one model alone"
-EIGHT = 8
+EIGHT, MORE = 8, 32
 # name: (process, members, at once, transfer, steps from one transfer to the next)
 VARIANTS = {
     ALONE: ("jax, one core", 1, 1, False, 1),
@@ -44,6 +46,8 @@ VARIANTS = {
     "all cores": ("jax, all cores", None, 1, True, 1),
     "every 8": ("jax, one core", None, 1, True, EIGHT),
     "every 8, all cores": ("jax, all cores", None, 1, True, EIGHT),
+    "every 32": ("jax, one core", None, 1, True, MORE),
+    "every 32, all cores": ("jax, all cores", None, 1, True, MORE),
     "torch, 1 thread": ("torch, 1 thread", None, 1, True, 1),
     "torch, 2 threads": ("torch, 2 threads", None, 1, True, 1),
     "torch, 1 thread, every 8": ("torch, 1 thread", None, 1, True, EIGHT),
@@ -108,14 +112,15 @@ class Workers:
 
 def measure(workers, network, members, steps, rounds):
     """Rows of one network: a member's step, and its ratio to that of one alone."""
-    variants = {n: row for n, row in VARIANTS.items() if row[-1] <= steps}
+    variants = {n: row for n, row in VARIANTS.items() if steps > 1 or row[-1] == 1}
     built, counts = {}, {}
     for name, (kind, k, at_once, transfer, every) in variants.items():
         k = k or members
+        count = max(steps, every) * members // k
         spec = {"network": network, "members": k, "at_once": at_once, "every": every,
-                "transfer": transfer, "steps": steps * members // k}  # fmt: skip
+                "transfer": transfer, "steps": count}  # fmt: skip
         built[name] = workers.ask(kind, "build", name, spec)
-        counts[name] = k * spec["steps"]
+        counts[name] = k * count
     spent = {name: [] for name in variants}
     for turn in range(rounds + 1):
         for name, (kind, *_) in variants.items():
@@ -129,20 +134,21 @@ def measure(workers, network, members, steps, rounds):
         workers.ask(kind, "forget", "")
     spent = {name: np.asarray(values) for name, values in spent.items()}
 
-    def best(every):
+    def torch_to(values, every, how):
         """The better of PyTorch's settings with as many steps between transfers."""
-        return min(
-            (
-                spent[name]
-                for name, (kind, *_, n) in variants.items()
-                if kind.startswith("torch") and n == every
-            ),
-            key=min,
-        )
+        known = [
+            spent[name]
+            for name, (kind, *_, n) in variants.items()
+            if kind.startswith("torch") and n == every
+        ]
+        return how(min(known, key=min), values) if known else None
 
     def ratio(above, below):
         n = min(len(above), len(below))
         return float(np.median(above[:n] / below[:n]))
+
+    def of_best(above, below):
+        return float(above.min() / below.min())
 
     return [
         {
@@ -152,9 +158,9 @@ def measure(workers, network, members, steps, rounds):
             "us a member-step": 1e6 * float(np.median(values)),
             "best": 1e6 * float(values.min()),
             "to one member": ratio(values, spent[ALONE]),
-            "of the best": float(values.min() / spent[ALONE].min()),
-            "torch to it": ratio(best(variants[name][-1]), values),
-            "of best": float(best(variants[name][-1]).min() / values.min()),
+            "of the best": of_best(values, spent[ALONE]),
+            "torch to it": torch_to(values, variants[name][-1], ratio),
+            "of best": torch_to(values, variants[name][-1], of_best),
             "compile s": built[name]["compile_s"] or None,
             "MiB": built[name]["temp_MiB"] or None,
         }
@@ -165,6 +171,8 @@ def measure(workers, network, members, steps, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="8 members, 3 rounds")
+    networks = {"perceptron": EIGHT, "lenet": 1}  # steps a turn
+    parser.add_argument("--networks", nargs="+", choices=networks, default=networks)
     parser.add_argument("--out", type=Path, default=Path("members.json"))
     args = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
@@ -176,8 +184,8 @@ def main():
     members, rounds = (8, 3) if args.quick else (64, 15)
     workers = Workers(dict.fromkeys(kind for kind, *_ in VARIANTS.values()))
     rows = []
-    for network, steps in (("perceptron", EIGHT), ("lenet", 1)):
-        rows += measure(workers, network, members, steps, rounds)
+    for network in args.networks:
+        rows += measure(workers, network, members, networks[network], rounds)
         results = {"versions": versions, "rounds": rounds, "rows": rows}
         args.out.write_text(json.dumps(results, indent=2))
     workers.end()
