@@ -1,6 +1,7 @@
 """Rounds of local steps: the same numbers as step by step with a transfer behind."""
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -166,6 +167,22 @@ def test_rounds_vmap_over_seeds_and_differentiate():
         np.testing.assert_allclose(value, end(scale), rtol=1e-5)
         difference = (end(scale + step) - end(scale - step)) / (2 * step)
         np.testing.assert_allclose(slope, difference, rtol=2e-2)
+
+
+def test_rounds_lower_for_every_platform_and_mix_at_the_highest_precision():
+    rounds = ensembles.local_rounds(
+        gradient, optimizer(), RULES["fading"], K, (0, None), states=True, batch_size=2
+    )
+    data = jax.tree.map(lambda x: x[0], batches(1, 3))
+    given = (theta(), rounds.init(theta()), data, PREFERENCES, SCALE)
+    platforms = ("cpu", "cuda", "rocm", "tpu")
+    exported = jax.export.export(jax.jit(rounds.update), platforms=platforms)(*given)
+    assert exported.platforms == platforms
+    jaxpr = jax.make_jaxpr(rounds.update)(*given)
+    products = [e for e in jaxpr.eqns if e.primitive.name == "dot_general"]
+    assert len(products) == 3 * 2  # parameters and two moments of two leaves
+    highest = (jax.lax.Precision.HIGHEST,) * 2
+    assert all(e.params["precision"] == highest for e in products)
 
 
 def test_faults_are_named():

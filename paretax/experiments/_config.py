@@ -67,7 +67,8 @@ class FrontConfig:
     of them are faster, since a member stays in the cache for as many."""
     common_passes: int = 0
     """Passes over the data that one model takes first, on the mean of the losses; then
-    all members start from it. A pass costs what 1/members of an epoch does."""
+    all members start from it. A pass costs what 1/members of an epoch does; it is not
+    in the curves, and the first checkpoint is that of the first epoch after it."""
     common_rate: float = 0.25
     """Its first learning rate, as a multiple of the members'; it has its own decay."""
     averaged: bool = False
