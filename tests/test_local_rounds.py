@@ -1,5 +1,7 @@
 """Rounds of local steps: the same numbers as step by step with a transfer behind."""
 
+import functools
+
 import jax
 import jax.export
 import jax.numpy as jnp
@@ -66,13 +68,14 @@ def by_rounds(rule, n, count, **options):
     )(theta(), batches(count, n))  # fmt: skip
 
 
+@functools.cache
 def by_steps(rule, n, count, states):
     """The documented equivalent, one step after another."""
-    own = ensembles.per_member(optimizer(), K)
+    own, coupling = ensembles.per_member(optimizer(), K), RULES[rule]
     if states:
-        tx = ensembles.adapt_then_combine(own, rule, every=n)
+        tx = ensembles.adapt_then_combine(own, coupling, every=n)
     else:
-        tx = optax.chain(own, ensembles.transfer(rule, every=n))
+        tx = optax.chain(own, ensembles.transfer(coupling, every=n))
     each = jax.vmap(gradient, (0, 0, 0, None))
 
     def body(carry, batch):
@@ -90,23 +93,23 @@ def by_steps(rule, n, count, states):
     )
 
 
-@pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("states", [False, True], ids=["parameters", "states"])
 @pytest.mark.parametrize(
-    ("rule", "batch_size"),
+    ("rule", "n", "batch_size"),
     [
-        ("none", None),
-        ("distance", None),
-        ("fading", None),
-        ("fading", 1),
-        ("fading", 3),
+        ("none", 3, None),
+        ("distance", 3, None),
+        ("fading", 1, 1),
+        ("fading", 3, None),
+        ("fading", 3, 1),
+        ("fading", 3, 3),
     ],
 )
 def test_rounds_are_steps_with_a_transfer_every_n(rule, states, n, batch_size):
     (params, state), aux = by_rounds(
         RULES[rule], n, 4, states=states, batch_size=batch_size
     )
-    (wanted, expected), rows = by_steps(RULES[rule], n, 4, states)
+    (wanted, expected), rows = by_steps(rule, n, 4, states)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     jax.tree.map(close, params, wanted)
     aux = jnp.swapaxes(aux, 1, 2).reshape(rows.shape)
