@@ -36,7 +36,6 @@ import numpy as np
 from tables import show
 
 ALONE = "one model alone"
-EIGHT, MORE = 8, 32
 # name: (process, members, at once, transfer, steps from one transfer to the next)
 VARIANTS = {
     ALONE: ("jax, one core", 1, 1, False, 1),
@@ -44,14 +43,14 @@ VARIANTS = {
     "without transfer": ("jax, one core", None, 1, False, 1),
     "vectorized": ("jax, one core", None, None, True, 1),
     "all cores": ("jax, all cores", None, 1, True, 1),
-    "every 8": ("jax, one core", None, 1, True, EIGHT),
-    "every 8, all cores": ("jax, all cores", None, 1, True, EIGHT),
-    "every 32": ("jax, one core", None, 1, True, MORE),
-    "every 32, all cores": ("jax, all cores", None, 1, True, MORE),
+    "every 8": ("jax, one core", None, 1, True, 8),
+    "every 8, all cores": ("jax, all cores", None, 1, True, 8),
+    "every 32": ("jax, one core", None, 1, True, 32),
+    "every 32, all cores": ("jax, all cores", None, 1, True, 32),
     "torch, 1 thread": ("torch, 1 thread", None, 1, True, 1),
     "torch, 2 threads": ("torch, 2 threads", None, 1, True, 1),
-    "torch, 1 thread, every 8": ("torch, 1 thread", None, 1, True, EIGHT),
-    "torch, 2 threads, every 8": ("torch, 2 threads", None, 1, True, EIGHT),
+    "torch, 1 thread, every 8": ("torch, 1 thread", None, 1, True, 8),
+    "torch, 2 threads, every 8": ("torch, 2 threads", None, 1, True, 8),
 }
 
 
@@ -171,7 +170,7 @@ def measure(workers, network, members, steps, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="8 members, 3 rounds")
-    networks = {"perceptron": EIGHT, "lenet": 1}  # steps a turn
+    networks = {"perceptron": 8, "lenet": 1}  # steps a turn; with 1 no longer rounds
     parser.add_argument("--networks", nargs="+", choices=networks, default=networks)
     parser.add_argument("--out", type=Path, default=Path("members.json"))
     args = parser.parse_args()

@@ -102,7 +102,7 @@ def test_a_common_start_is_one_model_on_the_mean_of_the_losses():
     params = jax.tree.map(lambda x: x[0], jax.device_get(state.params))
     state = _train.common_start(task, GROWN, count, where)(state, task.train)
     key = jax.random.fold_in(jax.random.key(GROWN.seed), 0)
-    keys = jax.random.split(key, 3)
+    keys = [jax.random.fold_in(key, number) for number in range(3)]
     rows = np.concatenate([shuffled(k, count, GROWN.batch_size) for k in keys])
     trace = jax.tree.map(jnp.zeros_like, params)
     gradient = jax.jit(jax.grad(lambda p, batch: task.losses(p, batch).mean()))
@@ -125,10 +125,9 @@ def test_an_averaged_run_is_read_out_as_the_average_of_its_rounds():
     kept = dataclasses.replace(GROWN, common_passes=0)
     state = _train.initial_state(task, kept, grid, count, where)
     mean = jax.device_get(state.params)
-    each = dataclasses.replace(kept, averaged=False, epochs=1)
     rounds = _train._rounds(task, kept, grid, count, where)
     params, inner = jax.device_get(state.params), state.optimizer
-    orders = _train._orders(each, count, where, 0)
+    orders = _train._orders(kept, count, where, 0)
     pieces = [orders[:, i : i + 3] for i in range(0, orders.shape[1], 3)]
     assert {piece.shape[1] for piece in pieces} == {3, 2}
     step = jax.jit(rounds.update)

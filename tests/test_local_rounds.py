@@ -63,9 +63,8 @@ def by_rounds(rule, n, count, **options):
         params, state, aux = rounds.update(*carry, batch, PREFERENCES, SCALE)
         return (params, state), aux
 
-    return jax.jit(
-        lambda p, data: jax.lax.scan(body, (p, rounds.init(p)), data)
-    )(theta(), batches(count, n))  # fmt: skip
+    run = jax.jit(lambda p, data: jax.lax.scan(body, (p, rounds.init(p)), data))
+    return run(theta(), batches(count, n))
 
 
 @functools.cache
@@ -87,10 +86,8 @@ def by_steps(rule, n, count, states):
     data = jax.tree.map(
         lambda x: jnp.swapaxes(x, 1, 2).reshape(-1, K, *x.shape[3:]), batches(count, n)
     )
-    start = theta()
-    return jax.jit(lambda p, data: jax.lax.scan(body, (p, tx.init(p)), data))(
-        start, data
-    )
+    run = jax.jit(lambda p, data: jax.lax.scan(body, (p, tx.init(p)), data))
+    return run(theta(), data)
 
 
 @pytest.mark.parametrize("states", [False, True], ids=["parameters", "states"])
@@ -110,17 +107,13 @@ def test_rounds_are_steps_with_a_transfer_every_n(rule, states, n, batch_size):
         RULES[rule], n, 4, states=states, batch_size=batch_size
     )
     (wanted, expected), rows = by_steps(rule, n, 4, states)
-    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    jax.tree.map(close, params, wanted)
     aux = jnp.swapaxes(aux, 1, 2).reshape(rows.shape)
-    close(aux, rows)
-    for name in ("mu", "nu"):
-        close_ = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-        jax.tree.map(
-            close_, optax.tree.get(state, name), optax.tree.get(expected, name)
-        )
     found, last = (optax.tree.get(s, "matrix") for s in (state, expected))
-    close(found, last)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    jax.tree.map(close, (params, aux, found), (wanted, rows, last))
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5)
+    for name in ("mu", "nu"):
+        jax.tree.map(close, *(optax.tree.get(s, name) for s in (state, expected)))
 
 
 def test_a_round_takes_its_steps_between_transfers():
@@ -131,9 +124,8 @@ def test_a_round_takes_its_steps_between_transfers():
     p, data = theta(), jax.tree.map(lambda x: x[0], batches(1, 3))
     jaxpr = jax.make_jaxpr(rounds.update)(p, rounds.init(p), data, PREFERENCES, SCALE)
     (outer,) = [e for e in jaxpr.eqns if e.primitive.name == "scan"]
-    (inner,) = [
-        e for e in outer.params["jaxpr"].eqns if e.primitive.name == "scan"
-    ]  # fmt: skip
+    eqns = outer.params["jaxpr"].eqns
+    (inner,) = [e for e in eqns if e.primitive.name == "scan"]
     assert (outer.params["length"], inner.params["length"]) == (K, 3)
     mixed = [e for e in jaxpr.eqns if e.primitive.name == "dot_general"]
     assert len(mixed) == len(p)

@@ -28,8 +28,8 @@ class FrontConfig:
     """How a front is trained.
 
     Raises:
-      ValueError: an unknown word, a size below 1, a rate that is not positive, a margin
-        outside [0, 1), a strength outside [0, 1].
+      ValueError: an unknown word, a size below 1, passes below 0, a rate that is not
+        positive, a margin outside [0, 1), a strength outside [0, 1].
 
     Example:
       >>> from paretax import experiments

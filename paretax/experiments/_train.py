@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from paretax.ensembles import Placement, each_member, local_rounds
 from paretax.experiments._config import FrontConfig, coupling, scalarization
 from paretax.experiments._optimizer import decayed
-from paretax.experiments._passes import mean_over, shuffled
+from paretax.experiments._passes import mean_over, shuffled, shuffled_steps
 from paretax.experiments._task import Task
 
 __all__ = [
@@ -107,7 +107,8 @@ def common_start(
     """
     batch_size, steps, _ = _sizes(config, examples)
     rate = config.learning_rate * config.common_rate
-    tx = decayed(config.optimizer, rate, steps * config.common_passes)
+    count = steps * config.common_passes
+    tx = decayed(config.optimizer, rate, count)
 
     def alone(params, train):
         def body(carry, rows):
@@ -117,10 +118,8 @@ def common_start(
             return (optax.apply_updates(params, updates), inner), None
 
         key = jax.random.fold_in(jax.random.key(config.seed), 0)
-        keys = jax.random.split(key, config.common_passes)
-        order = jax.vmap(lambda k: shuffled(k, examples, batch_size))(keys)
-        start = (params, tx.init(params))
-        (params, _), _ = jax.lax.scan(body, start, order.reshape(-1, batch_size))
+        order = shuffled_steps(key, 0, count, examples, batch_size)
+        (params, _), _ = jax.lax.scan(body, (params, tx.init(params)), order)
         return params
 
     def start(state, train):
