@@ -287,6 +287,13 @@ def averaged(coupling, every=1):
     return build
 
 
+def adaptive(setting):
+    power = 0.5 if setting.optimizer == "adam" else 1.0
+    return ensembles.adaptive_transfer(
+        optimizer(setting), setting.preferences, gain_power=power
+    )
+
+
 def linear_ray(ray):
     return px.from_losses(px.scalarizations.linear(ray))
 
@@ -299,6 +306,9 @@ METHODS = {
     "mt2o: distance rule": scalarized(
         linear, transferred(lambda _: ensembles.distance_coupling())
     ),
+    "mt2o: adaptive": scalarized(linear, adaptive),
+    "mt2o: adaptive, in time": in_time(scalarized(linear, adaptive)),
+    "mt2o: grown, adaptive, in time": in_time(grown(adaptive)),
     "mt2o: states, in time": in_time(scalarized(linear, averaged(neighbors(1.0)))),
     "mt2o: grown, in time": in_time(grown(averaged(neighbors(1.0)))),
     "independent, grown, in time": in_time(grown(optimizer)),

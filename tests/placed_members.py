@@ -45,6 +45,7 @@ RULES = {
     "distance": ensembles.distance_coupling(),
     # Not handed over but averaged after the step, moments and all.
     "averaged": ensembles.neighbor_coupling(ensembles.das_dennis(2, K - 1)),
+    "adaptive": None,  # `adaptive_transfer` has its own
 }
 
 
@@ -69,6 +70,9 @@ def loss(p, preference, x, y):
 def chain(rule, where, batch_size=None, every=1):
     own = optax.adam(0.01)
     own = ensembles.per_member(own, K, batch_size=batch_size, placement=where)
+    if rule is None:
+        grid = ensembles.das_dennis(2, K - 1)
+        return optax.chain(ensembles.adaptive_transfer(own, grid, placement=where))
     options = {"every": every, "placement": where}
     if rule is RULES["averaged"]:
         return optax.chain(ensembles.adapt_then_combine(own, rule, **options))
@@ -138,6 +142,7 @@ CASES = {
     "distance": ["members", "members and data"],
     "averaged": ["members"],
     "averaged every 2": ["members"],
+    "adaptive": ["members", "members and data"],
 }
 
 
@@ -226,6 +231,7 @@ def fronts(report):
     cases = {
         "neighbor": {"coupling": "neighbor"},
         "distance": {"coupling": "distance"},
+        "adaptive": {"coupling": "adaptive"},
         "grown": {"common_passes": 1, "averaged": True, "transfer_every": 3},
     }
     for name, change in cases.items():

@@ -74,11 +74,9 @@ def test_the_same_run_twice_is_the_same_bit_for_bit_and_another_seed_is_not(fini
 @pytest.mark.parametrize(
     "change",
     [
-        {"optimizer": "adam"},
-        {"scalarization": "tchebycheff"},
-        {"scalarization": "smooth-tchebycheff"},
-        {"coupling": "distance"},
-        {"coupling": "none"},
+        {"coupling": "distance", "scalarization": "tchebycheff"},
+        {"coupling": "none", "scalarization": "smooth-tchebycheff"},
+        {"coupling": "adaptive", "optimizer": "adam"},
         {"coupling_fade": 0.0, "coupling_strength": 0.01, "transfer_every": 3},
         {"transfer": "states", "transfer_every": 4},
         {"common_passes": 1, "optimizer": "adam", "transfer": "states"},
@@ -291,6 +289,7 @@ def test_faults_of_a_task_are_named_before_training(change, message):
         ({"common_rate": 0.0}, "common_rate: expected a number above 0"),
         ({"learning_rate": 0.0}, "learning_rate: expected a number above 0"),
         ({"coupling": "ring"}, "coupling: expected one of neighbor, .* got 'ring'"),
+        ({"coupling": "adaptive", "transfer_every": 2}, "transfer_every: expected 1"),
         ({"margin": 1.0}, r"margin: expected a number in \[0, 1\)"),
         ({"coupling_fade": -1.0}, "coupling_fade: expected a number of at least 0"),
     ],

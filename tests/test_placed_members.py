@@ -17,6 +17,7 @@ EXACT = ["none, members", "fixed, members", "neighbor, members", "averaged, memb
          "averaged every 2, members"]  # fmt: skip
 CLOSE = ["distance, members", "neighbor, members and data",
          "distance, members and data"]  # fmt: skip
+ADAPTIVE = ["adaptive, members", "adaptive, members and data"]
 AUTO = (jax.sharding.AxisType.Auto,)
 report = functools.partial(processes.report, "placed_members.py", 4)
 
@@ -33,13 +34,13 @@ def test_four_devices_give_the_members_of_one_bit_for_bit(case):
     assert found["steps"] == 5
 
 
-@pytest.mark.parametrize("case", CLOSE)
+@pytest.mark.parametrize("case", CLOSE + ADAPTIVE)
 def test_sums_over_devices_give_them_to_rounding(case):
     assert report()[case]["error"] < 2e-5
     assert report()[case]["matrix"] < 1e-5
 
 
-@pytest.mark.parametrize("case", EXACT + CLOSE)
+@pytest.mark.parametrize("case", EXACT + CLOSE + ADAPTIVE)
 def test_members_stay_on_their_devices_and_the_matrix_is_whole_on_each(case):
     assert set(report()[case]["split"]) == {"members"}
     assert report()[case]["whole"]
@@ -65,6 +66,20 @@ def test_a_transfer_is_one_all_to_all_there_and_one_back(case):
     if "data" not in case:
         assert set(reduced) <= {"8,8"}
     assert {kind for kind, _ in found} <= {"all-to-all", "all-gather", "all-reduce"}
+
+
+@pytest.mark.parametrize("case", ADAPTIVE)
+def test_an_adaptive_transfer_sends_slices_and_reduces_its_products_only(case):
+    """Gradients, parameters and means there; what is averaged there and back."""
+    found = report()[case]["collectives"]
+    devices = 2 if "data" in case else 4
+    swapped = [s for kind, shapes in found if kind == "all-to-all" for s in shapes]
+    sent = [math.prod(map(int, shape.split(","))) for shape in swapped]
+    assert sum(sent) == 8 // devices * (3 * 64 + 2 * 192)
+    gathered = [s for kind, shapes in found if kind == "all-gather" for s in shapes]
+    assert {math.prod(int(n) for n in s.split(",") if n) for s in gathered} <= {8}
+    reduced = [s for kind, shapes in found if kind == "all-reduce" for s in shapes]
+    assert reduced.count("3,8,8") == 1
 
 
 def test_a_lost_member_gives_nothing_to_any_device_and_is_named():
@@ -122,10 +137,14 @@ def test_a_front_on_four_devices_is_that_of_one_bit_for_bit(config):
     found = report()[f"front {config}"]
     assert found["devices"] == [4, 1, 4]
     assert found["same"]
-    assert report()["front distance"]["error"][0] < 1e-5
 
 
-@pytest.mark.parametrize("config", ["neighbor", "distance", "grown"])
+@pytest.mark.parametrize("config", ["distance", "adaptive"])
+def test_a_front_whose_coupling_sums_over_devices_is_that_of_one_to_rounding(config):
+    assert report()[f"front {config}"]["error"][0] < 1e-5
+
+
+@pytest.mark.parametrize("config", ["neighbor", "distance", "adaptive", "grown"])
 def test_members_at_once_change_rounding_only(config):
     assert report()[f"front {config}"]["error"][1] < 1e-5
 

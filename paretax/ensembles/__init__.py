@@ -4,6 +4,10 @@ from paretax.ensembles._adapt_then_combine import (
     AdaptThenCombineState,
     adapt_then_combine,
 )
+from paretax.ensembles._adaptive_transfer import (
+    AdaptiveTransferState,
+    adaptive_transfer,
+)
 from paretax.ensembles._combine_members import combine_members
 from paretax.ensembles._couplings import (
     Coupling,
@@ -19,6 +23,7 @@ from paretax.ensembles._even_out import even_out
 from paretax.ensembles._hypervolume_gradient import hypervolume_gradient
 from paretax.ensembles._joint import JointState, JointWeighting
 from paretax.ensembles._local_rounds import LocalRounds, local_rounds
+from paretax.ensembles._measured_neighbors import MeasuredNeighbors
 from paretax.ensembles._moo_svgd import moo_svgd
 from paretax.ensembles._pareto_mtl import ParetoMTLState, pareto_mtl
 from paretax.ensembles._per_member import per_member
@@ -31,14 +36,17 @@ from paretax.ensembles._transfer import TransferState, transfer
 
 __all__ = [
     "AdaptThenCombineState",
+    "AdaptiveTransferState",
     "Coupling",
     "JointState",
     "JointWeighting",
     "LocalRounds",
+    "MeasuredNeighbors",
     "ParetoMTLState",
     "Placement",
     "TransferState",
     "adapt_then_combine",
+    "adaptive_transfer",
     "combine_members",
     "das_dennis",
     "dirichlet",

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
@@ -16,6 +15,7 @@ from paretax.ensembles._mixing import (
     check_params,
     count_members,
     mixed,
+    moments_of,
     turn_of,
 )
 
@@ -114,7 +114,7 @@ def adapt_then_combine(
         params = check_params("adapt_then_combine averages", params)
         mask = shared_mask(shared, params)
         steps, inner = optimizer.update(updates, state.optimizer, params, **extra_args)
-        moments, place = _moments(inner, params)
+        moments, place = moments_of(inner, params)
         changes = [steps, *moments]
         values = [optax.apply_updates(params, steps), *moments]
         finite = all_finite(values, count_members(params), placement)
@@ -135,28 +135,3 @@ def adapt_then_combine(
         return steps, AdaptThenCombineState(matrix, finite, count, rule, inner)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _moments(state, params):
-    """The parts of a state that look like the parameters, and the way back."""
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
-    tree = jax.tree.structure(params)
-
-    def alike(part):
-        if jax.tree.structure(part) != tree:
-            return False
-        leaves = jax.tree.leaves(part)
-        return [jnp.shape(leaf) for leaf in leaves] == shapes and all(
-            jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves
-        )
-
-    parts, outer = jax.tree.flatten(state, is_leaf=alike)
-    which = [i for i, part in enumerate(parts) if alike(part)]
-
-    def place(moments):
-        filled = list(parts)
-        for i, moment in zip(which, moments, strict=True):
-            filled[i] = moment
-        return jax.tree.unflatten(outer, filled)
-
-    return [parts[i] for i in which], place

@@ -15,9 +15,11 @@ from paretax.ensembles._preferences import check_preferences
 
 __all__ = [
     "Coupling",
+    "check_one_each",
     "distance_coupling",
     "fixed_coupling",
     "neighbor_coupling",
+    "neighbor_kernel",
     "no_coupling",
 ]
 
@@ -146,14 +148,10 @@ def neighbor_coupling(
     check_positive("bandwidth", bandwidth)
     if not callable(strength) and is_concrete(strength) and not 0 <= strength <= 1:
         raise ValueError(f"strength: expected a number in [0, 1], got {strength}.")
-    kernel = jnp.asarray(_neighbors(grid, bandwidth), dtype=float)
+    kernel = jnp.asarray(neighbor_kernel(grid, bandwidth), dtype=float)
 
     def init(params):
-        if _num_members(params) != len(grid):
-            raise ValueError(
-                f"preferences: expected one for each of {_num_members(params)} "
-                f"members, got {len(grid)}."
-            )
+        check_one_each(grid, _num_members(params))
         return jnp.zeros((), jnp.int32)
 
     def update(params, step):
@@ -224,7 +222,11 @@ def distance_coupling() -> Coupling:
     return Coupling(init, update)
 
 
-def _neighbors(grid, bandwidth):
+def neighbor_kernel(grid, bandwidth, *, itself=False):
+    """Rows ∝ exp(−distance/bandwidth), in units of the smallest distance, summing to 1.
+
+    A member's own entry is 0, or with `itself` that of the distance 0.
+    """
     k = len(grid)
     if k == 1:
         return np.ones((1, 1))
@@ -234,9 +236,20 @@ def _neighbors(grid, bandwidth):
     least = nearest.min()
     if least == 0:
         raise ValueError("preferences: expected distinct rows, got two that are equal.")
+    if itself:
+        np.fill_diagonal(apart, 0.0)
+        nearest = np.zeros_like(nearest)
     # Rows are normalized, so each may be scaled: its largest entry is 1, never 0.
     kernel = np.exp(-(apart - nearest) / least / bandwidth)
     return kernel / kernel.sum(1, keepdims=True)
+
+
+def check_one_each(grid, k):
+    """As many preferences as members."""
+    if k != len(grid):
+        raise ValueError(
+            f"preferences: expected one for each of {k} members, got {len(grid)}."
+        )
 
 
 def _num_members(params) -> int:

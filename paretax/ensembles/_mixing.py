@@ -26,9 +26,11 @@ __all__ = [
     "check_params",
     "count_members",
     "isolate",
+    "member_squares",
     "mix",
     "mix_across",
     "mixed",
+    "moments_of",
     "turn_of",
 ]
 
@@ -63,7 +65,7 @@ def mix_across(
     finite: Bool[Array, " k"],
     state: Any,
     *,
-    seen: list[Array] | None = None,
+    seen: list[Array] | tuple[list[Array], ...] | None = None,
 ) -> tuple[list[Array], Array, Any]:
     """M by the coupling from slices, and `mix` of each leaf.
 
@@ -74,7 +76,8 @@ def mix_across(
       params: the leaves that are mixed, of the shapes of the updates.
       finite: which members were finite.
       state: the rule's state.
-      seen: leaves that the rule sees; None for `params`. Others are sent besides.
+      seen: leaves that the rule sees, or a tuple of such lists; None for `params`.
+        Others are sent besides.
 
     Returns:
       (updates, M, the rule's state); M and the state are the same on all devices.
@@ -83,8 +86,8 @@ def mix_across(
 
     def body(updates, params, seen, finite, state):
         sent = _all_sent(params, axis)
-        shown = sent if seen is None else _all_sent(seen, axis)
-        matrix, inner = coupling.update([part for _, _, part, _ in shown], state)
+        shown = _parts(sent) if seen is None else _shown(seen, axis)
+        matrix, inner = coupling.update(shown, state)
         assert matrix is not None
         matrix = isolate(jax.lax.stop_gradient(matrix), finite)
         out = list(updates)
@@ -150,10 +153,48 @@ def all_finite(params, k, placement):
     ok = jnp.ones(k, bool)
     for leaf in jax.tree.leaves(params):
         ok = ok & jnp.all(jnp.isfinite(leaf.reshape(k, -1)), axis=1)
+    return _whole(ok, placement)
+
+
+def member_squares(leaves, k, placement):
+    """Squared length [k] of each member, whole on each device."""
+    total = jnp.zeros(k)
+    for leaf in leaves:
+        total = total + jnp.sum(leaf.reshape(k, -1).astype(_wide(leaf)) ** 2, axis=1)
+    return _whole(total, placement)
+
+
+def _whole(numbers, placement):
+    """[k], the same on all devices."""
     if placement is None:
-        return ok
-    check_places(k, placement)
-    return jax.lax.with_sharding_constraint(ok, NamedSharding(placement.mesh, P()))
+        return numbers
+    check_places(len(numbers), placement)
+    return jax.lax.with_sharding_constraint(numbers, NamedSharding(placement.mesh, P()))
+
+
+def moments_of(state, params):
+    """The parts of a state that look like the parameters, and the way back."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
+    tree = jax.tree.structure(params)
+
+    def alike(part):
+        if jax.tree.structure(part) != tree:
+            return False
+        leaves = jax.tree.leaves(part)
+        return [jnp.shape(leaf) for leaf in leaves] == shapes and all(
+            jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves
+        )
+
+    parts, outer = jax.tree.flatten(state, is_leaf=alike)
+    which = [i for i, part in enumerate(parts) if alike(part)]
+
+    def place(moments):
+        filled = list(parts)
+        for i, moment in zip(which, moments, strict=True):
+            filled[i] = moment
+        return jax.tree.unflatten(outer, filled)
+
+    return [parts[i] for i in which], place
 
 
 def check_params(who: str, params: Any) -> Any:
@@ -211,6 +252,17 @@ def _all_sent(leaves, axis):
         (wide, rows, *_sent([leaves[i] for i in rows], axis))
         for wide, rows in groups.items()
     ]
+
+
+def _parts(sent):
+    return [part for _, _, part, _ in sent]
+
+
+def _shown(seen, axis):
+    """The slices of what a rule sees."""
+    if isinstance(seen, tuple):
+        return tuple(_shown(leaves, axis) for leaves in seen)
+    return _parts(_all_sent(seen, axis))
 
 
 def _sent(leaves, axis):

@@ -29,7 +29,8 @@ class FrontConfig:
 
     Raises:
       ValueError: an unknown word, a size below 1, passes below 0, a rate that is not
-        positive, a margin outside [0, 1), a strength outside [0, 1].
+        positive, a margin outside [0, 1), a strength outside [0, 1], an adaptive
+        coupling at some steps only.
 
     Example:
       >>> from paretax import experiments
@@ -52,19 +53,21 @@ class FrontConfig:
     """The first learning rate."""
     scalarization: Literal["linear", "tchebycheff", "smooth-tchebycheff"] = "linear"
     """What turns a member's losses into its objective."""
-    coupling: Literal["neighbor", "distance", "none"] = "neighbor"
-    """Who hands parameters to whom after each step."""
+    coupling: Literal["neighbor", "adaptive", "distance", "none"] = "neighbor"
+    """Who hands parameters to whom after each step; adaptive averages whole states of
+    neighbors, as strongly as the gradients allow, and lengthens steps
+    (`ensembles.adaptive_transfer`)."""
     coupling_strength: float = 0.5
     """For neighbor: the share that comes from the neighbors at first, in [0, 1]."""
     coupling_fade: float = 0.05
     """For neighbor: it falls by 1/e in each such share of all steps; 0: never."""
     transfer: Literal["parameters", "states"] = "parameters"
-    """What is handed over: parameters as the step takes place, as the published updates
-    do, or whole training states after it, parameters and moments, which bears a higher
-    learning rate."""
+    """For neighbor and distance, what is handed over: parameters as the step takes
+    place, as the published updates do, or whole training states after it, parameters
+    and moments, which bears a higher learning rate."""
     transfer_every: int = 1
-    """Steps from one transfer to the next; an epoch ends with one, too. On a CPU more
-    of them are faster, since a member stays in the cache for as many."""
+    """Steps from one transfer to the next, 1 for adaptive; an epoch ends with one, too.
+    On a CPU more of them are faster: a member stays in the cache for as many."""
     common_passes: int = 0
     """Passes over the data that one model takes first, on the mean of the losses; then
     all members start from it. A pass costs what 1/members of an epoch does; it is not
@@ -97,6 +100,11 @@ class FrontConfig:
                 "would have the same preference."
             )
         check_non_negative("coupling_fade", self.coupling_fade)
+        if self.coupling == "adaptive" and self.transfer_every != 1:
+            raise ValueError(
+                "transfer_every: expected 1 with coupling adaptive, which reads the "
+                f"gradients of every step, got {self.transfer_every}."
+            )
 
 
 def preferences(config: FrontConfig, num_tasks: int):
@@ -116,7 +124,7 @@ def scalarization(config: FrontConfig):
 
 
 def coupling(config: FrontConfig, num_rounds: int, grid) -> ensembles.Coupling:
-    """The rule for the transfers of a run with so many."""
+    """The rule for the transfers of a run with so many; adaptive has its own."""
     if config.coupling == "none":
         return ensembles.no_coupling()
     if config.coupling == "distance":

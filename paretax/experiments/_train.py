@@ -10,7 +10,14 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, PyTree
 
-from paretax.ensembles import Placement, each_member, local_rounds
+from paretax.ensembles import (
+    LocalRounds,
+    Placement,
+    adaptive_transfer,
+    each_member,
+    local_rounds,
+    per_member,
+)
 from paretax.experiments._config import FrontConfig, coupling, scalarization
 from paretax.experiments._optimizer import decayed
 from paretax.experiments._passes import mean_over, shuffled, shuffled_steps
@@ -157,6 +164,8 @@ def _rounds(task, config, grid, examples, where):
         objective = make(preference)
         return _gradient(task, objective, params, rows, train)
 
+    if config.coupling == "adaptive":
+        return _adaptive_rounds(gradient, own, config, grid, steps * epochs, where)
     return local_rounds(
         gradient,
         own,
@@ -167,6 +176,27 @@ def _rounds(task, config, grid, examples, where):
         batch_size=config.members_at_once,
         placement=where,
     )
+
+
+def _adaptive_rounds(gradient, own, config, grid, steps, where):
+    """Rounds of one step each: the transfer reads the gradients of all members."""
+    tx = adaptive_transfer(
+        per_member(own, config.members, placement=where),
+        grid,
+        window=max(1, steps // 20),
+        gain_power=0.5 if config.optimizer == "adam" else 1.0,
+        placement=where,
+    )
+    gradients = each_member(
+        gradient, (0, 0, 0, None), batch_size=config.members_at_once, placement=where
+    )
+
+    def update(params, state, rows, *args):
+        grads, losses = gradients(params, rows[:, 0], *args)
+        updates, state = tx.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, losses[:, None]
+
+    return LocalRounds(tx.init, update)
 
 
 def _gradient(task, objective, params, rows, train):
