@@ -49,9 +49,17 @@ def neighbor_rule(kernel, window, gain_power):
     def init(params):
         del params
         k = len(kernel)
-        nothing = (jnp.zeros(k) for _ in range(5))  # one buffer each, to be donated
         full = jnp.full(k, _MOST)
-        return MeasuredNeighbors(*nothing, full, jax.nn.sigmoid(full), jnp.ones(k))
+        return MeasuredNeighbors(  # one buffer each, since a state may be donated
+            signal=jnp.zeros(k),
+            noise=jnp.zeros(k),
+            merit=jnp.zeros(k),
+            bias=jnp.zeros(k),
+            length=jnp.zeros(k),
+            logit=full,
+            strength=jax.nn.sigmoid(full),
+            gain=jnp.ones(k),
+        )
 
     def update(seen, state):
         old, steps, finite, length = state
