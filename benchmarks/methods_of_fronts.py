@@ -288,7 +288,7 @@ def averaged(coupling, every=1):
 
 
 def adaptive(setting):
-    power = 0.5 if setting.optimizer == "adam" else 1.0
+    power = 0.75 if setting.optimizer == "adam" else 1.0
     return ensembles.adaptive_transfer(
         optimizer(setting), setting.preferences, gain_power=power
     )

@@ -92,8 +92,9 @@ def adaptive_transfer(
       bandwidth: > 0, in units of the smallest distance of two preferences.
       window: ≥ 1, steps that the running means look back, and that the strength needs
         to follow them; some twentieth of a run.
-      gain_power: in [0, 1]; γ is the ratio above to this power. 1 for SGD; 1/2 for Adam
-        and others that divide by the root of second moments; 0 leaves steps alone.
+      gain_power: in [0, 1]; γ is the ratio above to this power. 1 for SGD; from 1/2 to
+        3/4 for Adam and others that divide by the root of second moments; 0 leaves
+        steps alone.
       shared: which leaves are measured, averaged with their moments, and stepped
         further: None (all), a pytree of booleans, a prefix of one, or a predicate on
         the key path.
@@ -132,9 +133,10 @@ def adaptive_transfer(
     Reference: this library's own; it is no published form of MT2O. The gain is that of
     Johnson et al., "AdaScale SGD: a user-friendly algorithm for distributed training",
     ICML 2020, arXiv:2007.05105, with a member's neighbors for its workers; the schedule
-    is not moved on by it, and steps of any optimizer are scaled. The root for Adam is
-    the scaling of Malladi et al., NeurIPS 2022, arXiv:2205.10287, without its change of
-    the moments' decay.
+    is not moved on by it, and steps of any optimizer are scaled. The root for
+    Adam is the scaling of Malladi et al., NeurIPS 2022, arXiv:2205.10287, without its
+    change of the moments' decay; theirs has the second moments of averages, which are
+    smaller than the averages of second moments here, hence the higher power.
     """
     grid = np.asarray(check_preferences(preferences), np.float64)
     check_positive("bandwidth", bandwidth)

@@ -46,21 +46,6 @@ class MeasuredNeighbors(NamedTuple):
 def neighbor_rule(kernel, window, gain_power):
     """The coupling: it sees gradients, parameters and means, and keeps measurements."""
 
-    def init(params):
-        del params
-        k = len(kernel)
-        full = jnp.full(k, _MOST)
-        return MeasuredNeighbors(  # one buffer each, since a state may be donated
-            signal=jnp.zeros(k),
-            noise=jnp.zeros(k),
-            merit=jnp.zeros(k),
-            bias=jnp.zeros(k),
-            length=jnp.zeros(k),
-            logit=full,
-            strength=jax.nn.sigmoid(full),
-            gain=jnp.ones(k),
-        )
-
     def update(seen, state):
         old, steps, finite, length = state
         shares = isolate(kernel, finite)
@@ -86,7 +71,22 @@ def neighbor_rule(kernel, window, gain_power):
             signal, noise, merit, bias, length, logit, strength, gain
         )
 
-    return Coupling(init, update)
+    return Coupling(lambda params: _start(len(kernel)), update)
+
+
+def _start(k):
+    """Members mix as much as they may; a buffer each, since a state may be donated."""
+    full = jnp.full(k, _MOST)
+    return MeasuredNeighbors(
+        signal=jnp.zeros(k),
+        noise=jnp.zeros(k),
+        merit=jnp.zeros(k),
+        bias=jnp.zeros(k),
+        length=jnp.zeros(k),
+        logit=full,
+        strength=jax.nn.sigmoid(full),
+        gain=jnp.ones(k),
+    )
 
 
 def _measured(shares, gradients, params, means):

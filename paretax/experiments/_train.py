@@ -184,7 +184,7 @@ def _adaptive_rounds(gradient, own, config, grid, steps, where):
         per_member(own, config.members, placement=where),
         grid,
         window=max(1, steps // 20),
-        gain_power=0.5 if config.optimizer == "adam" else 1.0,
+        gain_power=0.75 if config.optimizer == "adam" else 1.0,
         placement=where,
     )
     gradients = each_member(
