@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from member_steps import run
 
 from paretax import ensembles
 
@@ -27,18 +28,6 @@ def kernel():
 
 def own(tx):
     return ensembles.per_member(tx, K)
-
-
-def run(tx, params, gradients):
-    """The parameters and the state after the given gradients, one step each."""
-
-    def step(carry, grads):
-        params, state = carry
-        updates, state = tx.update(grads, state, params)
-        return (optax.apply_updates(params, updates), state), None
-
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *gradients)
-    return jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), stacked)[0])(params)
 
 
 def test_it_is_momentum_descent_followed_by_an_average_of_both():

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from member_steps import run
 
 from paretax import ensembles
 
@@ -29,18 +30,6 @@ def own(tx, k=K):
 
 def momentum(rate=0.1):
     return own(optax.sgd(rate, momentum=0.9))
-
-
-def run(tx, params, gradients):
-    """The parameters and the state after the given gradients, one step each."""
-
-    def step(carry, grads):
-        params, state = carry
-        updates, state = tx.update(grads, state, params)
-        return (optax.apply_updates(params, updates), state), None
-
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *gradients)
-    return jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), stacked)[0])(params)
 
 
 def flat(tree):
