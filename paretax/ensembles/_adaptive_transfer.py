@@ -26,6 +26,7 @@ from paretax.ensembles._mixing import (
     member_squares,
     mixed,
     moments_of,
+    wide_type,
 )
 from paretax.ensembles._preferences import check_preferences
 
@@ -92,9 +93,9 @@ def adaptive_transfer(
       bandwidth: > 0, in units of the smallest distance of two preferences.
       window: ≥ 1, steps that the running means look back, and that the strength needs
         to follow them; some twentieth of a run.
-      gain_power: in [0, 1]; γ is the ratio above to this power. 1 for SGD; from 1/2 to
-        3/4 for Adam and others that divide by the root of second moments; 0 leaves
-        steps alone.
+      gain_power: in [0, 1]; γ is the ratio above to this power. 1 for SGD; 3/4
+        for Adam and others that divide by the root of second moments; 0 leaves steps
+        alone.
       shared: which leaves are measured, averaged with their moments, and stepped
         further: None (all), a pytree of booleans, a prefix of one, or a predicate on
         the key path.
@@ -181,13 +182,14 @@ def adaptive_transfer(
 
 
 def _start(rule, optimizer, params, mask):
+    """Nothing measured; running means, which are kept wide, begin at the parameters."""
     k = count_members(params)
     return AdaptiveTransferState(
         jnp.eye(k),
         jnp.ones(k, bool),
         jnp.zeros((), jnp.int32),
         rule.init(params),
-        [jnp.array(leaf, _wide(leaf)) for leaf in chosen(params, mask)],
+        [jnp.array(leaf, wide_type(leaf)) for leaf in chosen(params, mask)],
         optimizer.init(params),
     )
 
@@ -209,8 +211,3 @@ def _later(means, leaves, share):
     """Running means a step later."""
     pairs = zip(means, leaves, strict=True)
     return [(mean + (x - mean) * share).astype(mean.dtype) for mean, x in pairs]
-
-
-def _wide(leaf):
-    """A mean over many steps is kept in float32 at least."""
-    return jnp.promote_types(leaf.dtype, jnp.float32)

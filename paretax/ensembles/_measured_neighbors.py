@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from paretax.ensembles._couplings import Coupling
-from paretax.ensembles._mixing import isolate
+from paretax.ensembles._mixing import isolate, wide_type
 from paretax.ensembles._slices import over_slices
 
 __all__ = ["MeasuredNeighbors", "neighbor_rule", "newest_share"]
@@ -110,7 +110,7 @@ def _products(gradients, others):
     """⟨g_i, x_j⟩ at [i, j], summed over the leaves."""
     total = 0.0
     for pair in zip(gradients, others, strict=True):
-        wide = jnp.promote_types(pair[0].dtype, jnp.float32)
+        wide = wide_type(pair[0])
         g, x = (leaf.reshape(len(leaf), -1).astype(wide) for leaf in pair)
         total = total + jnp.dot(g, x.T, precision=jax.lax.Precision.HIGHEST)
     return total

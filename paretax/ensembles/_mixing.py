@@ -32,6 +32,7 @@ __all__ = [
     "mixed",
     "moments_of",
     "turn_of",
+    "wide_type",
 ]
 
 _BLOCKS = 256  # in all; at least 16 numbers wide each
@@ -51,7 +52,7 @@ def isolate(
 
 def mix(update: Array, param: Array, matrix: Array, finite: Array) -> Array:
     """(M − I) θ + u; exactly u where M is I."""
-    wide = _wide(param)
+    wide = wide_type(param)
     rows = keep_rows(param, finite).astype(wide)
     moved = jnp.tensordot(_change(matrix, wide), rows, axes=1, precision=_HIGHEST)
     return _add(update, moved)
@@ -160,7 +161,9 @@ def member_squares(leaves, k, placement):
     """Squared length [k] of each member, whole on each device."""
     total = jnp.zeros(k)
     for leaf in leaves:
-        total = total + jnp.sum(leaf.reshape(k, -1).astype(_wide(leaf)) ** 2, axis=1)
+        total = total + jnp.sum(
+            leaf.reshape(k, -1).astype(wide_type(leaf)) ** 2, axis=1
+        )
     return _whole(total, placement)
 
 
@@ -239,7 +242,8 @@ def _add(update, change):
     return (change + update.astype(change.dtype)).astype(update.dtype)
 
 
-def _wide(leaf):
+def wide_type(leaf):
+    """The type that sums over a leaf are taken in: float32 at least."""
     return jnp.promote_types(leaf.dtype, jnp.float32)
 
 
@@ -247,7 +251,7 @@ def _all_sent(leaves, axis):
     """(type of the product, which leaves, their slice, a block's width), each type."""
     groups = {}
     for i, leaf in enumerate(leaves):
-        groups.setdefault(_wide(leaf), []).append(i)
+        groups.setdefault(wide_type(leaf), []).append(i)
     return [
         (wide, rows, *_sent([leaves[i] for i in rows], axis))
         for wide, rows in groups.items()
